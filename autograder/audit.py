@@ -1,0 +1,193 @@
+"""The kill matrix: run every known wrong variant and every accepted right one through the checks.
+
+For each exercise it answers: is every misconception failed, and called by its name? Is every accepted variant passed,
+on the visible cases and on hidden ones of many seeds? How far is the nearest wrong one, and how far the worst right one?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from autograder.diagnose import diagnose, variant_evidence
+from autograder.evidence import Array, Evidence, collecting, gather
+from autograder.exercise import REGISTRY, Case, CodeExercise
+from autograder.verdict import (
+    INFINITE,
+    Verdict,
+    displacement,
+    expected_evidence,
+    hidden_cases,
+    judge,
+    judge_case,
+    visible_cases,
+)
+
+
+@dataclass(frozen=True)
+class Kill:
+    """One wrong variant. `source` is "catalogue", or the name of a mutant written by hand."""
+
+    id: str
+    title: str
+    source: str
+    killed: bool
+    named: tuple[str, ...]  # what the diagnosis said
+    margin: float  # distance to the reference, in tolerances
+    nearest: str  # the catalogue row whose runs are most alike …
+    separation: float  # … and how far that is, in tolerances
+
+    @property
+    def right_name(self) -> bool:
+        return self.named == (self.id,)
+
+    @property
+    def ok(self) -> bool:
+        return self.killed and self.right_name
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """One right variant. `spread`: its largest deviation in tolerances (1 would be rejected)."""
+
+    name: str
+    accepted: bool
+    spread: float
+    failed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Audit:
+    exercise: CodeExercise
+    kills: tuple[Kill, ...]
+    acceptances: tuple[Acceptance, ...]
+    seconds: float = field(default=0.0)
+
+    @property
+    def ok(self) -> bool:
+        return all(kill.ok for kill in self.kills) and all(one.accepted for one in self.acceptances)
+
+
+def code_exercises(ids: Iterable[str] = ()) -> list[CodeExercise]:
+    """The exercises with these ids, or all. Raises UnknownExercise; ValueError for one without code."""
+    wanted = list(ids)
+    chosen = [REGISTRY[one] for one in wanted] if wanted else list(REGISTRY.values())
+    for exercise in chosen:
+        if wanted and not isinstance(exercise, CodeExercise):
+            raise ValueError(f"{exercise.id} has no code to audit")
+    return [exercise for exercise in chosen if isinstance(exercise, CodeExercise)]
+
+
+def audit(exercise: CodeExercise, seeds: Sequence[int] = (1, 2, 3)) -> Audit:
+    """Run the matrix for one exercise. `seeds` draw the hidden cases for the accepted variants."""
+    with collecting():
+        return Audit(exercise, tuple(_kills(exercise)), tuple(_acceptances(exercise, seeds)))
+
+
+def answers(exercise: CodeExercise, table: str) -> Any:
+    """`ACCEPTED` or `MUTANTS` of an exercise; empty when there are none."""
+    module = import_module(f"autograder.answers.{exercise.notebook[3:]}")
+    return getattr(module, table).get(exercise.id, {} if table == "ACCEPTED" else ())
+
+
+def attempt(exercise: CodeExercise, cases: Sequence[Case], objects: Sequence[Any]) -> tuple[Verdict, tuple[str, ...]]:
+    """What a student who hands in these objects is told: the verdict, and the ids of the misconceptions named."""
+    evidence = [gather(case, objects) for case in cases]
+    verdict = judge(exercise, cases, evidence, decided=True)
+    diagnosis = diagnose(exercise, cases, evidence, verdict)
+    return verdict, diagnosis.ids if diagnosis else ()
+
+
+# --- wrong variants -------------------------------------------------------------------------------------------------
+
+
+def _kills(exercise: CodeExercise) -> Iterable[Kill]:
+    cases = visible_cases(exercise)
+    reference = [expected_evidence(exercise, case) for case in cases]
+    bank: list[tuple[str, _Fingerprint]] = []
+    tried: list[tuple[str, str, Sequence[Any], _Fingerprint]] = []
+    for m in exercise.misconceptions:
+        for objects in (m.objects, *m.also):
+            runs = [variant_evidence(exercise, case, objects) for case in cases]
+            print_ = _fingerprint(exercise, cases, runs, reference)
+            bank.append((m.id, print_))
+            tried.append((m.id, "catalogue", objects(), print_))
+    for row, name, given in answers(exercise, "MUTANTS"):
+        runs = [gather(case, given) for case in cases]
+        tried.append((row, name, given, _fingerprint(exercise, cases, runs, reference)))
+    right = _fingerprint(exercise, cases, reference, reference)
+    titles = {m.id: m.title for m in exercise.misconceptions}
+    for row, source, given, print_ in tried:
+        verdict, named = attempt(exercise, cases, given)
+        apart = {other: INFINITE for other in titles if other != row}
+        for other, variant in bank:
+            if other != row:
+                apart[other] = min(apart[other], print_.distance(variant))
+        nearest = min(apart, key=lambda other: apart[other], default="")
+        yield Kill(
+            id=row,
+            title=titles.get(row, "?"),
+            source=source,
+            killed=not verdict.passed,
+            named=named,
+            margin=print_.distance(right),
+            nearest=nearest,
+            separation=apart.get(nearest, INFINITE),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Fingerprint:
+    """All numbers of a set of runs in units of the cases' tolerances, and the rules it broke.
+
+    In these units the reference's own displacement is 1 / tolerance, so that distances compare across cases.
+    """
+
+    numbers: Array
+    broken: tuple[tuple[frozenset[str], str], ...]
+
+    def distance(self, other: _Fingerprint) -> float:
+        """The largest difference in tolerances; infinite when other rules are broken or exceptions raised."""
+        if self.broken != other.broken or self.numbers.shape != other.numbers.shape:
+            return INFINITE
+        with np.errstate(invalid="ignore"):
+            apart = np.abs(self.numbers - other.numbers)
+        same = (self.numbers == other.numbers) | (np.isnan(self.numbers) & np.isnan(other.numbers))
+        apart = np.where(same, 0.0, np.where(np.isfinite(apart), apart, INFINITE))
+        return float(apart.max(initial=0.0))
+
+
+def _fingerprint(
+    exercise: CodeExercise, cases: Sequence[Case], runs: Sequence[Evidence], reference: Sequence[Evidence]
+) -> _Fingerprint:
+    numbers: list[Array] = []
+    broken = []
+    for case, run, right in zip(cases, runs, reference, strict=True):
+        judged = judge_case(case, run, right)
+        broken.append((judged.broken, run.problem.type if run.problem else ""))
+        skipped = (*case.may_lack, *case.own, "\0")
+        for name in sorted(right.arrays):
+            array = run.arrays.get(name)
+            if name.startswith(skipped) or array is None or array.shape != right.arrays[name].shape:
+                continue
+            scale = displacement(right.arrays[name], name in right.stepped)
+            numbers.append(np.ravel(array.astype(np.float64)) / (scale * case.tolerance))
+    return _Fingerprint(np.concatenate(numbers) if numbers else np.zeros(0), tuple(broken))
+
+
+# --- right variants -------------------------------------------------------------------------------------------------
+
+
+def _acceptances(exercise: CodeExercise, seeds: Sequence[int]) -> Iterable[Acceptance]:
+    cases = visible_cases(exercise) + tuple(case for seed in seeds for case in hidden_cases(exercise, seed))
+    for name, objects in answers(exercise, "ACCEPTED").items():
+        evidence = [gather(case, objects) for case in cases]
+        verdict = judge(exercise, cases, evidence, decided=True)
+        spread = max(
+            (judged.deviation / case.tolerance for case, judged in zip(cases, verdict.cases, strict=True)), default=0.0
+        )
+        yield Acceptance(name, verdict.passed, spread, tuple(case.name for case in verdict.failed_cases))

@@ -1,0 +1,251 @@
+"""What a notebook calls: `check`, `hint`, `done`, `material`.
+
+In a notebook cases, evidence and verdict meet in one process. Under nbgrader's autograde the same cells run with
+`NBGRADER_EXECUTION=autograde`: failing visible cases then do not raise, and `cases="hidden"` returns the points.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from html import escape
+from typing import Any, Literal
+
+from autograder import learner
+from autograder.diagnose import Diagnosis, diagnose
+from autograder.evidence import Evidence, collecting, gather
+from autograder.exercise import REGISTRY, Case, CodeExercise, Exercise, QuizExercise, UnknownExercise
+from autograder.render import BLUE, MIME, ORANGE, as_data, as_html, as_text, headline, panel
+from autograder.verdict import (
+    Verdict,
+    hidden_cases,
+    judge,
+    judge_quiz,
+    mark_answer,
+    quiz_case,
+    visible_cases,
+    zip_parts,
+)
+
+#: Exercises whose check passed in this session.
+_PASSED: set[str] = set()
+
+
+class CheckFailed(AssertionError):
+    """A check did not pass. Its traceback is the message alone: the verdict stands above it."""
+
+    def _render_traceback_(self) -> list[str]:
+        """IPython shows these lines in place of frames of the grader."""
+        return str(self).splitlines()
+
+
+def check(exercise_id: str, *objects: Any, cases: Literal["visible", "hidden"] = "visible") -> float | None:
+    """Check your work on an exercise: compares what it does with the reference, and says what is wrong.
+
+    Args:
+        exercise_id: such as "adam.step".
+        objects: what the exercise asks for (a function, a class, an answer), in the order of the given check cell.
+        cases: "visible" are the cases you can run; "hidden" adds cases with other numbers and returns the points
+            earned as a plain float, which is how nbgrader gives partial credit.
+
+    Raises:
+        CheckFailed: a visible case fails (not while nbgrader grades), or the call itself is wrong.
+    """
+    exercise = _find(exercise_id)
+    _count_objects(exercise, objects)
+    hidden = cases == "hidden"
+    if cases not in ("visible", "hidden"):
+        raise CheckFailed(f'cases should be "visible" or "hidden", not {cases!r}')
+    if isinstance(exercise, QuizExercise):
+        return _check_quiz(exercise, objects, hidden)
+    assert isinstance(exercise, CodeExercise)
+    with collecting():
+        verdict, diagnosis = _decide(exercise, objects, hidden)
+    _note(exercise, verdict, diagnosis)
+    show(verdict, diagnosis, hint=bool(exercise.hints))
+    return _conclude(verdict, diagnosis, hidden)
+
+
+def _find(exercise_id: str) -> Exercise:
+    try:
+        exercise = REGISTRY[exercise_id]
+    except UnknownExercise as error:
+        raise CheckFailed(str(error)) from None
+    if exercise.kind == "written":
+        raise CheckFailed(f"{exercise.id} is read and graded by hand: there is nothing to check")
+    return exercise
+
+
+def _count_objects(exercise: Exercise, objects: Sequence[Any]) -> None:
+    assert isinstance(exercise, (CodeExercise, QuizExercise))
+    if len(objects) != len(exercise.objects):
+        usage = ", ".join([f'"{exercise.id}"', *exercise.objects])
+        raise CheckFailed(f"write check({usage}): it needs {_objects(len(exercise.objects))}, not {len(objects)}")
+
+
+def _objects(number: int) -> str:
+    return f"{number} object{'' if number == 1 else 's'}"
+
+
+def _decide(exercise: CodeExercise, objects: Sequence[Any], hidden: bool) -> tuple[Verdict, Diagnosis | None]:
+    """Cases → evidence → verdict → diagnosis."""
+    cases: tuple[Case, ...] = visible_cases(exercise)
+    if hidden:
+        cases += hidden_cases(exercise, exercise.public_seed)
+    evidence: list[Evidence] = []
+    for case in cases:
+        evidence.append(gather(case, objects))
+        problem = evidence[-1].problem
+        if problem is not None and problem.kind == "not_started":
+            evidence += [evidence[-1]] * (len(cases) - len(evidence))
+            break
+    verdict = judge(exercise, cases, evidence, decided=hidden)
+    return verdict, diagnose(exercise, cases, evidence, verdict)
+
+
+def _note(exercise: Exercise, verdict: Verdict, diagnosis: Diagnosis | None) -> None:
+    """Remember the result for `done` and the progress panel."""
+    if verdict.passed:
+        _PASSED.add(exercise.id)
+    else:
+        _PASSED.discard(exercise.id)
+    if verdict.not_started or not learner.enabled():
+        return
+    entry = learner.load().get(exercise.id, {})
+    met = dict(entry.get("misconceptions", {}))
+    for name in diagnosis.ids if diagnosis else ():
+        met[name] = met.get(name, 0) + 1
+    learner.note(
+        exercise.id,
+        attempts=entry.get("attempts", 0) + 1,
+        passed=bool(entry.get("passed") or verdict.passed),
+        misconceptions=met,
+    )
+
+
+def _conclude(verdict: Verdict, diagnosis: Diagnosis | None, hidden: bool) -> float | None:
+    if hidden:
+        return float(verdict.earned)
+    if verdict.passed or _execution() == "autograde":
+        return None
+    if _execution() == "validate":  # nbgrader's Validate shows the traceback and nothing else
+        raise CheckFailed(as_text(verdict, diagnosis))
+    raise CheckFailed(headline(verdict))
+
+
+def _execution() -> str:
+    return os.environ.get("NBGRADER_EXECUTION", "")
+
+
+# --- quizzes --------------------------------------------------------------------------------------------------------
+
+
+def self_study() -> bool:
+    """Is the learner alone? Then a quiz explains the first answer at once (environment: AUTOGRADER_SELF_STUDY=1)."""
+    return os.environ.get("AUTOGRADER_SELF_STUDY", "") not in ("", "0")
+
+
+def _check_quiz(exercise: QuizExercise, objects: Sequence[Any], hidden: bool) -> float | None:
+    evidence = gather(quiz_case(exercise), objects)
+    verdict = judge_quiz(exercise, evidence, reveal=hidden)
+    if evidence.problem is not None or hidden:
+        show(verdict, None)
+        return _conclude(verdict, None, hidden)
+    if self_study():
+        _explain_first_answer(exercise, evidence)
+    elif _execution() != "autograde":
+        learner.note(exercise.id, answered=True)
+        answers = ", ".join(str(answer) for answer in evidence.facts.values())
+        _display(
+            panel(
+                f"<b>{exercise.id}</b> · your answer is noted: <b>{answers}</b>. It is marked after you submit.", BLUE
+            ),
+            f"{exercise.id} · your answer is noted: {answers}. It is marked after you submit.",
+        )
+    return None
+
+
+def _explain_first_answer(exercise: QuizExercise, evidence: Evidence) -> None:
+    """Marks the answer now; the progress keeps whether the first one was right."""
+    verdict = judge_quiz(exercise, evidence, reveal=True)
+    entry = learner.load().get(exercise.id, {})
+    first = entry.get("first_answer", {name: str(answer) for name, answer in evidence.facts.items()})
+    learner.note(exercise.id, answered=True, first_answer=first, passed=verdict.passed)
+    lines = []
+    for part, _ in zip_parts(exercise):
+        right, feedback = mark_answer(part, evidence.facts[part.name])
+        lines.append((f"{'✓' if right else '✗'} {part.name}", feedback))
+    html = "".join(f"<p style='margin:.2em 0'><b>{name}</b>: {feedback}</p>" for name, feedback in lines)
+    _display(panel(html, BLUE), "\n".join(f"{name}: {feedback}" for name, feedback in lines))
+
+
+# --- hints and what else a notebook asks ----------------------------------------------------------------------------
+
+
+def hint(exercise_id: str, level: int | None = None) -> None:
+    """Show the next hint of an exercise, from vague to almost the answer; `level` (1, 2, 3) shows that one."""
+    exercise = _find(exercise_id)
+    hints = getattr(exercise, "hints", None)
+    if not hints:
+        _display(panel(f"{exercise.id} has no hints.", ORANGE), f"{exercise.id} has no hints.")
+        return
+    if level is not None and level not in range(1, len(hints) + 1):
+        raise CheckFailed(f"hint levels go from 1 to {len(hints)}; {level!r} is none of them")
+    used = learner.load().get(exercise.id, {}).get("hints", 0)
+    number = level or min(max(used, _HINTS.get(exercise.id, 0)) + 1, len(hints))
+    _HINTS[exercise.id] = max(_HINTS.get(exercise.id, 0), number)
+    learner.note(exercise.id, hints=max(used, number))
+    text, rest = hints[number - 1], len(hints) - number
+    more = f"{rest} more: call hint again." if rest else "That was the last one."
+    _display(
+        panel(
+            f"<b>Hint {number} of {len(hints)}</b> · {escape(text)}<br><span style='font-size:.92em'>{more}</span>",
+            ORANGE,
+        ),
+        f"Hint {number} of {len(hints)} · {text}\n{more}",
+    )
+
+
+_HINTS: dict[str, int] = {}
+
+
+def done(*exercise_ids: str) -> bool:
+    """Has each of these exercises passed its check in this session? If not, says so in one friendly line."""
+    missing = [exercise_id for exercise_id in exercise_ids if _find(exercise_id).id not in _PASSED]
+    if missing:
+        which = " and ".join(missing)
+        text = f"This cell uses your own code for {which}: let the check pass first, then run the cell again."
+        _display(panel(text, BLUE), text)
+    return not missing
+
+
+def material(exercise_id: str) -> Any:
+    """What an exercise is about, such as the runs behind its plots. Raises CheckFailed when there is nothing."""
+    exercise = _find(exercise_id)
+    make = getattr(exercise, "material", None)
+    if make is None:
+        raise CheckFailed(f"{exercise.id} comes without material")
+    return make()
+
+
+# --- output ---------------------------------------------------------------------------------------------------------
+
+
+def show(verdict: Verdict, diagnosis: Diagnosis | None, hint: bool = False) -> None:
+    """Display a verdict: HTML and data in a notebook, text elsewhere."""
+    _display(as_html(verdict, diagnosis, hint), as_text(verdict, diagnosis, hint), as_data(verdict, diagnosis))
+
+
+def _display(html: str, text: str, data: dict[str, Any] | None = None) -> None:
+    """To stdout, or to the notebook: never to stderr, which nbgrader takes for a failure."""
+    ipython = sys.modules.get("IPython")
+    if ipython is None or ipython.get_ipython() is None:
+        print(text)
+        return
+    from IPython.display import display
+
+    bundle: dict[str, Any] = {"text/plain": text, "text/html": html}
+    if data is not None:
+        bundle[MIME] = data
+    display(bundle, raw=True)

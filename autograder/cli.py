@@ -1,0 +1,288 @@
+"""The command line: `autograder build`, `audit`, `exercises`, `demo`, `doctor`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from autograder.exercise import REGISTRY, CodeExercise, UnknownExercise
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Build, check and grade the course. Exit codes: 0 all well, 1 something needs attention, 2 wrong use, "
+    "3 the machine lacks something.",
+)
+console = Console()
+NEEDS_ATTENTION, WRONG_USE, ENVIRONMENT = 1, 2, 3
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+
+
+def fail(message: str, code: int = WRONG_USE) -> NoReturn:
+    """One clear line on stderr, and out."""
+    Console(stderr=True).print(f"[bold red]autograder:[/] {message}", highlight=False)
+    raise typer.Exit(code)
+
+
+def _root() -> Path:
+    from autograder.publish.release import BuildError, course_root
+
+    try:
+        return course_root()
+    except BuildError as error:
+        fail(str(error))
+
+
+@app.command()
+def build(
+    names: Annotated[list[str] | None, typer.Argument(help="Notebooks, such as 05; all without.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Build nothing; say which releases are stale.")] = False,
+) -> None:
+    """Make release/ from source/ through nbgrader's generate step (without its database)."""
+    from autograder.manifest import manifest
+    from autograder.publish.release import BuildError, drifted
+    from autograder.publish.release import build as build_all
+
+    root = _root()
+    try:
+        if check:
+            stale = drifted(root)
+            for name in stale:
+                console.print(f"release/{name} is not what source/{name} builds: run autograder build {name}")
+            raise typer.Exit(NEEDS_ATTENTION if stale else 0)
+        for name, changed in build_all(root, names or ()):
+            console.print(f"release/{name} {'written' if changed else 'is up to date'}")
+    except BuildError as error:
+        fail(str(error))
+    if not manifest().has_address:
+        console.print(
+            "[yellow]course/course.toml:[/] repository is still the placeholder; Colab badges will not open until you set it."
+        )
+
+
+@app.command()
+def exercises(as_json: Json = False) -> None:
+    """List every exercise: id, notebook, kind, points, and counts of what its check is made of."""
+    from autograder.audit import answers
+    from autograder.verdict import visible_cases
+
+    rows: list[dict[str, Any]] = []
+    for exercise in REGISTRY.values():
+        row: dict[str, Any] = {
+            "id": exercise.id,
+            "notebook": exercise.notebook,
+            "kind": exercise.kind,
+            "points": exercise.points,
+            "difficulty": exercise.difficulty,
+            "minutes": exercise.minutes,
+        }
+        if isinstance(exercise, CodeExercise):
+            row |= {
+                "visible": len(visible_cases(exercise)),
+                "misconceptions": len(exercise.misconceptions),
+                "accepted": len(answers(exercise, "ACCEPTED")),
+            }
+        row["hints"] = len(getattr(exercise, "hints", None) or ())
+        rows.append(row)
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    table = Table("exercise", "kind", "points", "level", "min", "cases", "misconceptions", "accepted", "hints")
+    for row in rows:
+        table.add_row(
+            row["id"],
+            row["kind"],
+            f"{row['points']:g}",
+            "●" * row["difficulty"] + "○" * (3 - row["difficulty"]),
+            str(row["minutes"]),
+            *(str(row.get(key, "")) for key in ("visible", "misconceptions", "accepted")),
+            str(row["hints"] or ""),
+        )
+    console.print(table)
+    console.print(f"{len(rows)} exercises, {sum(row['points'] for row in rows):g} points")
+
+
+@app.command()
+def audit(
+    ids: Annotated[list[str] | None, typer.Argument(help="Exercise ids; all without.")] = None,
+    seeds: Annotated[int, typer.Option(help="Seeds of hidden cases on which accepted variants are tried.")] = 3,
+    as_json: Json = False,
+) -> None:
+    """Print the kill matrix: is every misconception failed and named, every accepted variant passed?"""
+    from autograder.audit import audit as run
+    from autograder.audit import code_exercises
+
+    try:
+        chosen = code_exercises(ids or ())
+    except (UnknownExercise, ValueError) as error:
+        fail(str(error))
+    reports = []
+    with _progress() as progress:
+        task = progress.add_task("auditing", total=len(chosen))
+        for exercise in chosen:
+            progress.update(task, description=exercise.id)
+            reports.append(run(exercise, range(1, seeds + 1)))
+            progress.advance(task)
+    if as_json:
+        print(json.dumps([_audit_data(report) for report in reports], indent=1))
+    else:
+        for report in reports:
+            _print_audit(report)
+        _print_audit_summary(reports)
+    raise typer.Exit(0 if all(report.ok for report in reports) else NEEDS_ATTENTION)
+
+
+def _audit_data(report: Any) -> dict[str, Any]:
+    return {
+        "exercise": report.exercise.id,
+        "ok": report.ok,
+        "kills": [
+            {**kill.__dict__, "margin": _finite(kill.margin), "separation": _finite(kill.separation)}
+            for kill in report.kills
+        ],
+        "accepted": [one.__dict__ for one in report.acceptances],
+    }
+
+
+def _finite(number: float) -> float | None:
+    return number if number != float("inf") else None
+
+
+def _print_audit(report: Any) -> None:
+    table = Table(
+        "row", "misconception", "run", "killed", "named", "margin", "nearest", "apart", title=report.exercise.id
+    )
+    for kill in report.kills:
+        named = "✓" if kill.right_name else f"[red]{', '.join(kill.named) or 'no'}[/]"
+        table.add_row(
+            kill.id,
+            kill.title,
+            "" if kill.source == "catalogue" else kill.source,
+            "✓" if kill.killed else "[red]survives[/]",
+            named,
+            _tolerances(kill.margin),
+            kill.nearest,
+            _tolerances(kill.separation),
+        )
+    console.print(table)
+    for one in report.acceptances:
+        mark = "✓ accepted" if one.accepted else f"[red]✗ rejected[/] in {', '.join(one.failed)}"
+        console.print(f"  {mark}: {one.name} (uses {one.spread:.2g} of the tolerance)")
+
+
+def _tolerances(number: float) -> str:
+    return "other rules" if number == float("inf") else f"{number:.1e}"
+
+
+def _print_audit_summary(reports: list[Any]) -> None:
+    kills = [kill for report in reports for kill in report.kills]
+    accepted = [one for report in reports for one in report.acceptances]
+    console.print(
+        f"\n{sum(k.killed for k in kills)} of {len(kills)} wrong variants fail, "
+        f"{sum(k.ok for k in kills)} are called by their name; "
+        f"{sum(a.accepted for a in accepted)} of {len(accepted)} right variants pass. "
+        "Margins and distances are in tolerances."
+    )
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where the sample course is made.")] = Path(".demo"),
+    as_json: Json = False,
+) -> None:
+    """Take a sample class through the whole loop: release, submissions, grading, feedback."""
+    from autograder.publish import demo as demonstration
+    from autograder.publish.convert import ConvertError
+
+    root, start, results = _root(), time.monotonic(), []
+    target = folder if folder.is_absolute() else root / folder
+    try:
+        with _progress() as progress:
+            task = progress.add_task("starting", total=None)
+            total = len(demonstration.Course(root, target).students())
+            for graded in demonstration.run(root, target, lambda line: progress.update(task, description=line)):
+                results.append(graded)
+                progress.update(task, completed=len(results), total=total)
+    except ConvertError as error:
+        fail(str(error), NEEDS_ATTENTION)
+    if as_json:
+        print(
+            json.dumps(
+                [{"student": g.student.id, "marks": g.marks, "diagnosed": g.diagnosed} for g in results], indent=1
+            )
+        )
+    else:
+        _print_demo(results, target, time.monotonic() - start)
+    raise typer.Exit(0 if all(graded.as_expected for graded in results) else NEEDS_ATTENTION)
+
+
+def _print_demo(results: list[Any], target: Path, seconds: float) -> None:
+    numbers = [str(i) for i in range(1, len(results) + 1)]
+    table = Table("exercise", "points", *numbers, title="Points of students 1, 2, …")
+    for exercise_id in (e.id for e in REGISTRY.values() if e.id in results[0].marks):
+        points = REGISTRY[exercise_id].points
+        table.add_row(exercise_id, f"{points:g}", *(_mark(graded.marks[exercise_id], points) for graded in results))
+    table.add_section()
+    table.add_row("total", "", *(f"[bold]{graded.total:g}[/]" for graded in results))
+    console.print(table)
+    for number, graded in zip(numbers, results, strict=True):
+        console.print(f"[bold]{number} {graded.student.id}[/]: {graded.student.about}", highlight=False)
+        for exercise_id, found in graded.diagnosed.items():
+            console.print(f"    {exercise_id}: {' and '.join(found)}", highlight=False)
+        if not graded.as_expected:
+            off = {e: (graded.marks.get(e), p) for e, p in graded.student.marks.items() if graded.marks.get(e) != p}
+            console.print(f"    [red]got, expected: {off}[/]", highlight=False)
+    console.print(
+        f"\n{len(results)} submissions in {seconds:.0f} s. Feedback pages: {target / 'feedback'}", soft_wrap=True
+    )
+    console.print(f"Open one: {results[-1].feedback}", soft_wrap=True)
+
+
+def _mark(earned: float, points: float) -> str:
+    style = "green" if earned == points else ("red" if earned == 0 else "yellow")
+    return f"[{style}]{earned:g}[/]"
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what this machine has and lacks: one line and one remedy each."""
+    from autograder.doctor import examine
+
+    findings = examine()
+    if as_json:
+        print(json.dumps([finding.__dict__ for finding in findings], indent=1))
+    else:
+        for finding in findings:
+            mark = {"ok": "[green]✓[/]", "missing": "[red]✗[/]", "note": "[yellow]·[/]"}[finding.state]
+            remedy = f" → {finding.remedy}" if finding.remedy else ""
+            console.print(f"{mark} {finding.what}: {finding.found}{remedy}", highlight=False, soft_wrap=True)
+    raise typer.Exit(ENVIRONMENT if any(finding.state == "missing" for finding in findings) else 0)
+
+
+def _progress() -> Progress:
+    """A progress bar that stands still where nobody watches (no terminal)."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit("stopped")

@@ -1,0 +1,195 @@
+"""What the notebook on Adam needs beside functions and optimizers: pairs of trajectories, checkpoints, bf16 weights."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from autograder.collectors.common import check_call, the_class, the_function
+from autograder.collectors.optimizer import build
+from autograder.evidence import ProtocolError, Record, as_array
+from autograder.exercise import Case
+from autograder.probes import quadratic_gradient
+
+TRAJECTORIES = ("trajectory with L2", "trajectory with decoupled decay")
+MASTER_KEYS = ("master", "exp_avg", "exp_avg_sq")
+UNINTERRUPTED, RESUMED = "uninterrupted parameter", "resumed parameter"
+
+
+# --- L2 is not decay ------------------------------------------------------------------------------------------------
+
+
+def decay_pair(case: Case, objects: Sequence[Any], record: Record) -> None:
+    """Call `l2_and_decoupled` on a quadratic. Inputs: kind, w0, curvature, minimum, lr, wd, steps."""
+    inputs = case.inputs
+    pair = the_function(objects[0], "l2_and_decoupled")
+    w0 = torch.tensor(inputs["w0"])
+    grad_fn = quadratic_gradient(inputs["curvature"], inputs["minimum"])
+    arguments = (inputs["kind"], w0, grad_fn, inputs["lr"], inputs["wd"], inputs["steps"])
+    check_call(pair, "l2_and_decoupled", "(kind, w0, grad_fn, lr, wd, steps)", *arguments)
+    returned = pair(*arguments)
+    if not isinstance(returned, (tuple, list)) or len(returned) != 2:
+        raise ProtocolError("l2_and_decoupled should return two tensors: (traj_l2, traj_decoupled)")
+    shape = (inputs["steps"] + 1, *w0.shape)
+    for name, trajectory in zip(TRAJECTORIES, returned, strict=True):
+        array = as_array(trajectory, name)
+        if array.shape != shape:
+            raise ProtocolError(
+                f"The {name} has shape {array.shape}; it should be {shape}: the start and one row per step"
+            )
+        record.trajectory(name, array)
+    record.fact("w0", "unchanged" if np.array_equal(as_array(w0), inputs["w0"]) else "changed")
+
+
+# --- checkpoints ----------------------------------------------------------------------------------------------------
+
+
+class _Training:
+    """Parameters, the student's optimizer on them, and the script of gradients (`collectors.optimizer`)."""
+
+    def __init__(self, cls: type, inputs: Mapping[str, Any], params: Sequence[Any], **options: Any) -> None:
+        self.inputs = {**inputs, **options}
+        dtype = getattr(torch, inputs.get("dtype", "float64"))
+        self.params = [torch.nn.Parameter(torch.as_tensor(array).to(dtype).clone()) for array in params]
+        self.opt = build(cls, self.params, self.inputs)
+
+    def run(self, first: int, last: int) -> list[list[torch.Tensor]]:
+        """Steps `first` to `last` (from 1, inclusive); returns copies of the parameters after each."""
+        rows = []
+        for number in range(first, last + 1):
+            if lrs := self.inputs.get("lrs"):
+                for group, lr in zip(self.opt.param_groups, lrs[number - 1], strict=True):
+                    group["lr"] = lr
+            for parameter, gradient in zip(self.params, self.inputs["grads"][number - 1], strict=True):
+                parameter.grad = None if gradient is None else torch.as_tensor(gradient).to(parameter.dtype)
+            self.opt.step()
+            rows.append(self.copies())
+        return rows
+
+    def copies(self) -> list[torch.Tensor]:
+        return [parameter.detach().clone() for parameter in self.params]
+
+
+def state_layout(case: Case, objects: Sequence[Any], record: Record) -> None:
+    """What `state_dict()` holds after some steps: keys, kinds and values. `objects`: (Adam, save, resume)."""
+    cls = the_class(objects[0], "Adam", ["step", "state_dict"])
+    training = _Training(cls, case.inputs, case.inputs["params"])
+    training.run(1, len(case.inputs["grads"]))
+    found = training.opt.state_dict()
+    state = found.get("state") if isinstance(found, dict) else None
+    if not isinstance(state, dict) or "param_groups" not in found:
+        raise ProtocolError("state_dict() should be a dict with 'state' and 'param_groups', as torch makes it")
+    for i in range(len(training.params)):
+        own = state.get(i, {})
+        record.fact(f"state keys of parameter {i}", ", ".join(sorted(map(str, own))) or "none")
+        for key in case.inputs["state"]:
+            if key in own:
+                record.array(f"{key} of parameter {i}", own[key])
+        if "step" in own:
+            record.fact(f"step of parameter {i}, as stored", _kind(own["step"]))
+        for key in case.inputs["state"]:
+            shape = tuple(own[key].shape) if isinstance(own.get(key), torch.Tensor) else "none"
+            record.fact(f"shape of {key} of parameter {i}", str(shape))
+    for number, group in enumerate(found["param_groups"]):
+        for key in ("lr", "betas", "eps", "weight_decay"):
+            record.fact(f"{key} of group {number}", str(group.get(key, "missing")))
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, torch.Tensor):
+        return f"{value.dim()}-dim tensor"
+    return f"a Python {type(value).__name__}"
+
+
+def save_and_resume(case: Case, objects: Sequence[Any], record: Record) -> None:
+    """Stop after `stop` steps, save, resume in a new optimizer made with other options, and go on."""
+    cls = the_class(objects[0], "Adam", ["step", "state_dict"])
+    save, resume = the_function(objects[1], "save"), the_function(objects[2], "resume")
+    stop, last = case.inputs["stop"], len(case.inputs["grads"])
+    training = _Training(cls, case.inputs, case.inputs["params"])
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "checkpoint.pt")
+        training.run(1, stop)
+        halfway = training.copies()
+        check_call(save, "save", "(opt, path)", training.opt, path)
+        save(training.opt, path)
+        if not os.path.exists(path):
+            raise ProtocolError("save(opt, path) wrote no file at that path")
+        uninterrupted = training.run(stop + 1, last)
+        # nobody sets the lr again: it has to come from the file
+        again = _Training(cls, case.inputs, halfway, groups=case.inputs["fresh_groups"], lrs=None)
+        check_call(resume, "resume", "(opt, path)", again.opt, path)
+        resume(again.opt, path)
+    _record_pair(record, halfway, uninterrupted, again.run(stop + 1, last))
+    for number, group in enumerate(again.opt.param_groups):
+        record.fact(f"lr of group {number} after resume", f"{group['lr']:g}")
+
+
+def _record_pair(
+    record: Record, start: list[torch.Tensor], one: list[list[torch.Tensor]], two: list[list[torch.Tensor]]
+) -> None:
+    for name, rows in ((UNINTERRUPTED, one), (RESUMED, two)):
+        for row in (start, *rows):
+            for i, tensor in enumerate(row):
+                record.row(f"{name} {i}", tensor)
+
+
+def foreign_checkpoint(case: Case, objects: Sequence[Any], record: Record) -> None:
+    """Resume from a checkpoint of torch.optim.Adam, given as arrays in `checkpoint`, and go on."""
+    cls = the_class(objects[0], "Adam", ["step", "state_dict"])
+    resume = the_function(objects[2], "resume")
+    saved = case.inputs["checkpoint"]
+    state = {i: {key: torch.as_tensor(value) for key, value in own.items()} for i, own in enumerate(saved["state"])}
+    groups = [{**group, "betas": tuple(group["betas"])} for group in saved["param_groups"]]
+    training = _Training(cls, case.inputs, case.inputs["params"], groups=case.inputs["fresh_groups"])
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "torch_adam.pt")
+        torch.save({"state": state, "param_groups": groups}, path)
+        check_call(resume, "resume", "(opt, path)", training.opt, path)
+        resume(training.opt, path)
+    start = training.copies()
+    for row in (start, *training.run(1, len(case.inputs["grads"]))):
+        for i, tensor in enumerate(row):
+            record.row(f"parameter {i}", tensor)
+
+
+# --- bf16 weights ---------------------------------------------------------------------------------------------------
+
+
+def master_weights(case: Case, objects: Sequence[Any], record: Record) -> None:
+    """Train bf16 parameters; half-way, if `reload`, through state_dict and load_state_dict into a new optimizer."""
+    cls = the_class(objects[0], "MasterAdam", ["step", "load_state_dict"])
+    inputs = {**case.inputs, "dtype": "bfloat16"}
+    training, last = _Training(cls, inputs, inputs["params"]), len(inputs["grads"])
+    stop = inputs.get("reload", 0)
+    rows = [training.copies(), *training.run(1, stop or last)]
+    if stop:
+        saved = training.opt.state_dict()
+        training = _Training(cls, inputs, rows[-1])
+        training.opt.load_state_dict(saved)
+    _record_dtypes(record, training)
+    if stop:
+        rows += training.run(stop + 1, last)
+    for row in rows:
+        for i, tensor in enumerate(row):
+            record.row(f"parameter {i}", tensor)
+    for i, parameter in enumerate(training.params):
+        for key in MASTER_KEYS:
+            value = training.opt.state.get(parameter, {}).get(key)
+            if isinstance(value, torch.Tensor):
+                record.array(f"{key} of parameter {i}", value)
+
+
+def _record_dtypes(record: Record, training: _Training) -> None:
+    """Facts about the state as it is now (after loading, if there was any)."""
+    for parameter in training.params:
+        own = training.opt.state.get(parameter, {})
+        for key in MASTER_KEYS:
+            value = own.get(key)
+            kind = str(value.dtype).removeprefix("torch.") if isinstance(value, torch.Tensor) else "missing"
+            record.first(f"dtype of state '{key}'", kind, "float32")

@@ -1,0 +1,77 @@
+"""Call a function several times and record what it returns and what it did to the tensors it was given.
+
+A case's inputs:
+    name        how the function is called in messages
+    arguments   argument names in order; names after "*" are passed by keyword
+    state       name → array: tensors that live on from call to call (changed in place)
+    calls       one mapping per call: name → array, number, string or list, for the arguments that are not state
+    keep        names of tensors that have to stay as they are
+    returns     what the returned value is called in messages; "" when nothing is returned
+    dtype, device
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from autograder.collectors.common import Place, check_call, place, the_function
+from autograder.evidence import ProtocolError, Record
+from autograder.exercise import Case
+
+IN_PLACE, UNCHANGED = "argument", "unchanged"
+
+
+def function(case: Case, objects: Sequence[Any], record: Record) -> None:
+    """Play the case; stepped arrays have one row for the start and one per call."""
+    inputs = case.inputs
+    call = the_function(objects[0], inputs["name"])
+    dtype = inputs.get("dtype", "float64")
+    with place(inputs.get("device", "cpu")) as here:
+        state = {name: here.tensor(array, dtype) for name, array in inputs.get("state", {}).items()}
+        for name, tensor in state.items():
+            record.row(name, tensor)
+        for number, values in enumerate(inputs["calls"], start=1):
+            arguments = {**state, **{name: _value(value, here, dtype) for name, value in values.items()}}
+            before = {name: arguments[name].clone() for name in inputs.get("keep", ())}
+            returned = _call(call, inputs, arguments)
+            for name, tensor in state.items():
+                _same_kind(name, tensor, dtype)
+                record.row(name, tensor)
+            for name, tensor in before.items():
+                same = bool(torch.equal(tensor.cpu(), arguments[name].cpu()))
+                record.first(f"{IN_PLACE} {name}", UNCHANGED if same else f"changed by call {number}", UNCHANGED)
+            if inputs.get("returns"):
+                _record_returned(record, inputs["returns"], returned, several=len(inputs["calls"]) > 1)
+
+
+def _value(value: Any, here: Place, dtype: str) -> Any:
+    if isinstance(value, np.ndarray):
+        return here.tensor(value, dtype)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _call(call: Any, inputs: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
+    names = list(inputs["arguments"])
+    star = names.index("*") if "*" in names else len(names)
+    positional = [arguments[name] for name in names[:star]]
+    keywords = {name: arguments[name] for name in names[star + 1 :]}
+    check_call(call, inputs["name"], f"({', '.join(names)})", *positional, **keywords)
+    return call(*positional, **keywords)
+
+
+def _same_kind(name: str, tensor: torch.Tensor, dtype: str) -> None:
+    if tensor.dtype != getattr(torch, dtype):
+        raise ProtocolError(f"{name} became {tensor.dtype}; it should stay torch.{dtype}")
+
+
+def _record_returned(record: Record, name: str, returned: object, several: bool) -> None:
+    if returned is None:
+        raise ProtocolError(f"The function returned None; it should return {name}")
+    if several:
+        record.row(name, returned)
+    else:
+        record.array(name, returned)

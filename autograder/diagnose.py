@@ -1,0 +1,263 @@
+"""Which misconception does a run match?
+
+Every known wrong variant is run through the same cases as the student's code. A variant explains a failed case when
+both agree there (within the case's tolerance, the same rules broken, the same kind of exception) while the reference
+does not; it is ruled out when it fails a case that the student passes. Order: one variant, then pairs of variants
+(two mistakes at once), then only the first departure is told.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations
+from typing import Any
+
+from autograder.evidence import Evidence, Problem, gather
+from autograder.exercise import Case, CodeExercise, Misconception
+from autograder.verdict import CaseVerdict, Verdict, deviation, expected_evidence, judge_case
+
+Objects = Callable[[], tuple[Any, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """`misconceptions`: one; several that these cases cannot tell apart; or, when `together`, two at once."""
+
+    misconceptions: tuple[Misconception, ...]
+    together: bool
+    explains: tuple[str, ...]  # names of the failed cases that the variant explains
+    unexplained: tuple[str, ...]  # failed cases that have another reason
+    equal_in: tuple[str, ...]  # cases in which the variant equals the reference
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(misconception.id for misconception in self.misconceptions)
+
+
+@dataclass(frozen=True, eq=False)
+class _Match:
+    explained: tuple[int, ...]
+    in_full: bool  # also the arrays that a right answer need not have agree
+
+
+def diagnose(
+    exercise: CodeExercise, cases: Sequence[Case], evidence: Sequence[Evidence], verdict: Verdict
+) -> Diagnosis | None:
+    """Name what went wrong, or None: the verdict passed, the work is not started, or nothing known matches."""
+    if verdict.passed or verdict.not_started:
+        return None
+    observed = [
+        _Observed(case, found, judged) for case, found, judged in zip(cases, evidence, verdict.cases, strict=True)
+    ]
+    observed.sort(key=lambda one: _cost(one.case))
+    failed = [i for i, one in enumerate(observed) if not one.verdict.passed]
+    # One mistake usually shows in the first failed case, and looking there alone is quick. If nothing matches, it may
+    # be two mistakes; if no pair matches either, a later failure may still have a known reason.
+    for number, start in enumerate(failed):
+        if named := _single(exercise, observed, start):
+            return named
+        if number == 0 and (pair := _pair(exercise, observed, start)):
+            return pair
+    return None
+
+
+def _single(exercise: CodeExercise, observed: Sequence[_Observed], start: int) -> Diagnosis | None:
+    """The misconceptions that explain the case `start` and, among those, the most cases."""
+    matches = [
+        (misconception, objects, match)
+        for misconception in exercise.misconceptions
+        for objects in (misconception.objects, *misconception.also)
+        if _agrees_in(exercise, observed[start], objects) and (match := _match(exercise, objects, observed))
+    ]
+    if not matches:
+        return None
+    best = max(_rank(match) for _, _, match in matches)
+    kept = [(m, objects, match) for m, objects, match in matches if _rank(match) == best]
+    named = tuple(dict.fromkeys(m for m, _, _ in kept))
+    return _diagnosis(exercise, named, False, kept[0][1], kept[0][2], observed)
+
+
+def _rank(match: _Match) -> tuple[int, bool]:
+    return len(match.explained), match.in_full
+
+
+@dataclass(frozen=True, eq=False)
+class _Observed:
+    case: Case
+    found: Evidence
+    verdict: CaseVerdict
+
+
+def _cost(case: Case) -> tuple[bool, bool]:
+    """Cheap and sharp cases first: float64 on the CPU before low precision, before counted devices."""
+    inputs = case.inputs
+    return inputs.get("device", "cpu") != "cpu" or "launches" in case.collector, inputs.get(
+        "dtype", "float64"
+    ) != "float64"
+
+
+def _agrees_in(exercise: CodeExercise, one: _Observed, objects: Objects) -> bool:
+    """Does a variant fail this failed case in the same way?"""
+    variant = variant_evidence(exercise, one.case, objects)
+    judged = judge_case(one.case, variant, expected_evidence(exercise, one.case))
+    return not judged.passed and agrees(one.case, one.found, one.verdict, variant, judged)
+
+
+def _match(exercise: CodeExercise, objects: Objects, observed: Sequence[_Observed]) -> _Match | None:
+    """How well a variant agrees with what was observed; None when it is ruled out or explains nothing."""
+    explained, in_full = [], True
+    for i, one in enumerate(observed):
+        variant = variant_evidence(exercise, one.case, objects)
+        judged = judge_case(one.case, variant, expected_evidence(exercise, one.case))
+        if one.verdict.passed:
+            if not judged.passed:
+                return None
+        elif not judged.passed and agrees(one.case, one.found, one.verdict, variant, judged):
+            explained.append(i)
+            in_full = in_full and agrees(one.case, one.found, one.verdict, variant, judged, in_full=True)
+    return _Match(tuple(explained), in_full) if explained else None
+
+
+@lru_cache(maxsize=8192)
+def variant_evidence(exercise: CodeExercise, case: Case, objects: Objects) -> Evidence:
+    """A wrong variant's evidence on a case; computed once."""
+    return gather(case, objects())
+
+
+def agrees(
+    case: Case,
+    found: Evidence,
+    judged: CaseVerdict,
+    variant: Evidence,
+    variant_judged: CaseVerdict,
+    in_full: bool = False,
+) -> bool:
+    """Do two runs look the same in this case?"""
+    if found.problem is not None or variant.problem is not None:
+        same_rules = bool(judged.broken) and judged.broken == variant_judged.broken
+        return same_rules or _same_problem(found.problem, variant.problem)
+    skip = case.may_lack if case.may_lack and not in_full else ("\0",)
+    names = [
+        name
+        for name, array in variant.arrays.items()
+        if name in found.arrays and found.arrays[name].shape == array.shape and not name.startswith(skip)
+    ]
+    if any(deviation(found.arrays[n], variant.arrays[n], n in variant.stepped) > case.tolerance for n in names):
+        return False
+    rules = judged.broken == variant_judged.broken
+    return rules or _only_optional(case, judged.broken ^ variant_judged.broken)
+
+
+def _only_optional(case: Case, names: frozenset[str]) -> bool:
+    return bool(case.may_lack) and all(name.startswith(case.may_lack) for name in names)
+
+
+def _same_problem(one: Problem | None, other: Problem | None) -> bool:
+    """The same kind of exception with the same message, numbers and names in quotes aside."""
+    if one is None or other is None or (one.kind, one.type) != (other.kind, other.type):
+        return False
+    if one.type == "ZeroDivisionError":  # Python words it differently for ints, floats and powers
+        return True
+    return _wording(one.message) == _wording(other.message)
+
+
+def _wording(message: str) -> str:
+    return re.sub(r"'[^']*'|[-\d.]+", "#", message)
+
+
+def _diagnosis(
+    exercise: CodeExercise,
+    named: tuple[Misconception, ...],
+    together: bool,
+    objects: Objects,
+    match: _Match,
+    observed: Sequence[_Observed],
+) -> Diagnosis:
+    explained = {observed[i].case.name for i in match.explained}
+    equal = []
+    for one in observed:
+        if one.verdict.passed:
+            variant = variant_evidence(exercise, one.case, objects)
+            if judge_case(one.case, variant, expected_evidence(exercise, one.case)).passed:
+                equal.append(one.case.name)
+    failed = [one.case.name for one in observed if not one.verdict.passed]
+    return Diagnosis(
+        misconceptions=named,
+        together=together,
+        explains=tuple(name for name in failed if name in explained),
+        unexplained=tuple(name for name in failed if name not in explained),
+        equal_in=tuple(equal),
+    )
+
+
+# --- two mistakes at once -------------------------------------------------------------------------------------------
+
+
+def _pair(exercise: CodeExercise, observed: Sequence[_Observed], start: int) -> Diagnosis | None:
+    first = observed[start]
+    if exercise.combine is None or first.found.problem is not None or _cost(first.case)[0]:
+        return None
+    matches = [
+        (pair, objects, match)
+        for pair, objects in _pairs(exercise)
+        if _agrees_in(exercise, first, objects) and (match := _match(exercise, objects, observed))
+    ]
+    if not matches:
+        return None
+    pair, objects, match = max(matches, key=lambda found: _rank(found[2]))
+    return _diagnosis(exercise, pair, True, objects, match, observed)
+
+
+@lru_cache(maxsize=64)
+def _pairs(exercise: CodeExercise) -> tuple[tuple[tuple[Misconception, ...], Objects], ...]:
+    """All pairs of misconceptions whose faults do not touch the same part of the update."""
+    combine = exercise.combine
+    assert combine is not None
+
+    def build(faults: dict[str, Any]) -> Objects:
+        return lambda: combine(faults)
+
+    return tuple(
+        ((one, two), build({**one.faults, **two.faults}))
+        for one, two in combinations(exercise.misconceptions, 2)
+        if one.faults and two.faults and not one.faults.keys() & two.faults.keys()
+    )
+
+
+# --- exceptions of the student's code -------------------------------------------------------------------------------
+
+_ADVICE = (
+    (
+        r"leaf Variable that requires grad is being used in an in-place",
+        "Parameters are changed without autograd watching: put `@torch.no_grad()` above the method.",
+    ),
+    (
+        r"found at least two devices",
+        "Make new tensors where the parameter lives: `torch.zeros_like(p)` takes its device and dtype.",
+    ),
+    (
+        r"NoneType",
+        "Is something None here? `p.grad` is None for a parameter without a gradient: leave it alone in that step.",
+    ),
+    (r"division by zero|ZeroDivisionError", "A divisor such as 1 − β**t is 0 for t = 0: count steps from 1."),
+    (
+        r"^'?(exp_avg|exp_avg_sq|step|master)'?$",
+        "The state is empty before a parameter's first step: make it then.",
+    ),
+    (
+        r"unexpected keyword argument",
+        "Keep the signature of the stub: the check passes the hyperparameters by these names.",
+    ),
+)
+
+
+def advice(problem: Problem) -> str:
+    """One line on what usually causes such an exception, or ""."""
+    text = f"{problem.type}: {problem.message}"
+    for pattern, words in _ADVICE:
+        if re.search(pattern, problem.message) or re.search(pattern, text):
+            return words
+    return ""

@@ -1,0 +1,805 @@
+"""The exercises of `05_adam_adamw`: cases, references, the misconceptions each recognises, hints and points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch.optim.adam import adam as torch_adam_update
+
+from autograder.collectors.adam_adamw import RESUMED, UNINTERRUPTED
+from autograder.collectors.common import PRETEND
+from autograder.collectors.launches import BYTES, MIXES, RATIO, STATE, SYNCS
+from autograder.exercise import (
+    TOLERANCE,
+    Case,
+    CodeExercise,
+    Exercise,
+    Limit,
+    Part,
+    QuizExercise,
+    WrittenExercise,
+)
+from autograder.exercises.adam_knobs import KNOBS, knob_order, knob_runs
+from autograder.misconceptions import adam as bank
+from autograder.misconceptions import checkpoints, decay_pairs, foreach, master, recognise
+from autograder.probes import (
+    STEPS,
+    adam_hyperparameters,
+    changing_lrs,
+    generator,
+    gradients,
+    rounded,
+    second_group,
+    weights,
+)
+
+NOTEBOOK = "05_adam_adamw"
+VISIBLE_SEED = 5
+Generator = np.random.Generator
+
+#: State that torch has too; a right answer may keep it under other names.
+STATE_NAMES = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
+
+DEVICE_LIMITS = (
+    Limit(MIXES, 0, "Make new tensors where the parameter lives: torch.zeros_like(p), or device=p.device."),
+    Limit(
+        SYNCS, 0, "Each one makes the GPU wait for Python: keep such numbers in tensors, or on the CPU from the start."
+    ),
+)
+
+
+def _case(name: str, group: str, collector: str, inputs: dict[str, Any], *, hidden: bool, **more: Any) -> Case:
+    """A case whose tolerance follows its dtype."""
+    tolerance = more.pop("tolerance", TOLERANCE[inputs.get("dtype", "float64")])
+    return Case(name, group, collector, inputs, tolerance=tolerance, hidden=hidden, **more)
+
+
+# --- adam.step ------------------------------------------------------------------------------------------------------
+
+
+def _step_inputs(
+    rng: Generator, shape: tuple[int, ...], start: int, hyper: Mapping[str, Any], **more: Any
+) -> dict[str, Any]:
+    """Calls of adam_step for t = start, start + 1, …; from non-zero averages when start > 1."""
+    stream = gradients(rng, [shape])
+    zero = np.zeros(shape)
+    state = {
+        "w": weights(rng, shape),
+        "m": zero if start == 1 else rng.standard_normal(shape),
+        "v": zero if start == 1 else rng.uniform(0.1, 2.0, shape),
+    }
+    calls = [
+        {
+            "g": stream[step][0],
+            "t": start + step,
+            "lr": rounded(hyper["lr"] * (0.3 if step >= STEPS // 2 else 1.0)),
+            "betas": hyper["betas"],
+            "eps": hyper["eps"],
+        }
+        for step in range(STEPS)
+    ]
+    arguments = ["w", "g", "m", "v", "t", "*", "lr", "betas", "eps"]
+    return {"name": "adam_step", "arguments": arguments, "state": state, "calls": calls, "keep": ["g"], **more}
+
+
+def _step_cases(rng: Generator, hyper: dict[str, Any], hidden: bool) -> tuple[Case, ...]:
+    def case(name: str, group: str, shape: tuple[int, ...], start: int = 1, **more: Any) -> Case:
+        return _case(name, group, "function", _step_inputs(rng, shape, start, hyper, **more), hidden=hidden)
+
+    return (
+        case("8 steps from zero", "update", (8,)),
+        case("continuing at a later t", "continued state", (6,), start=int(rng.integers(4, 9))),
+        case("a matrix in float32", "shapes and dtypes", (3, 4), dtype="float32"),
+        case("a 0-dim tensor", "shapes and dtypes", ()),
+        case("another device", "shapes and dtypes", (5,), device=PRETEND),
+    )
+
+
+@torch.no_grad()
+def _torch_step(
+    w: torch.Tensor,
+    g: torch.Tensor,
+    m: torch.Tensor,
+    v: torch.Tensor,
+    t: int,
+    *,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+) -> None:
+    """torch's own update, for one tensor."""
+    torch_adam_update(
+        [w], [g], [m], [v], [], [torch.tensor(float(t - 1))],
+        foreach=False, amsgrad=False, beta1=betas[0], beta2=betas[1], lr=lr, weight_decay=0.0, eps=eps, maximize=False,
+    )  # fmt: skip
+
+
+_UPDATE_ROWS = (
+    "A5", "A5m", "A5v", "E3", "E3n", "E4", "E4p", "E5", "E6", "A6n", "A11", "A12", "A1", "A1s", "A2", "A2i", "A3",
+    "A4", "A4m", "A7", "A7g", "A7a", "A7t", "A7b", "A8", "E1m", "E1v", "E9m", "E9v", "A13", "A14", "A15", "A16", "A17",
+    "A18", "R4", "M5",
+)  # fmt: skip
+
+STEP = CodeExercise(
+    "adam.step",
+    "Adam's update",
+    "function",
+    NOTEBOOK,
+    {"update": 2.0, "continued state": 0.5, "shapes and dtypes": 0.5},
+    difficulty=1,
+    minutes=15,
+    objects=("adam_step",),
+    visible=lambda: _step_cases(generator(VISIBLE_SEED), adam_hyperparameters(), hidden=False),
+    draw_cases=lambda seed: _step_cases(generator(seed), adam_hyperparameters(generator([seed, 1])), hidden=True),
+    reference=lambda: (_torch_step,),
+    compares="w, m and v after every step with torch's own update",
+    misconceptions=recognise(bank.ROWS, (*_UPDATE_ROWS, "A25", "M9"), lambda faults: (bank.step_function(faults),)),
+    combine=lambda faults: (bank.step_function(faults),),
+    hints=(
+        "Four things happen in this order: m moves towards g, v moves towards g², both are corrected for having "
+        "started at 0, and w takes a step.",
+        "m ← β₁·m + (1 − β₁)·g and v ← β₂·v + (1 − β₂)·g², both in place. Then m̂ = m / (1 − β₁^t) and "
+        "v̂ = v / (1 − β₂^t) as new tensors. eps is added after the root.",
+        "m.mul_(b1).add_(g, alpha=1 - b1) and v.mul_(b2).addcmul_(g, g, value=1 - b2); then "
+        "w.sub_(lr * m_hat / (v_hat.sqrt() + eps)).",
+    ),
+    forbidden=("torch.optim.Adam", "torch.optim.AdamW", "torch.optim.adam"),
+)
+
+
+# --- adam.adam and adam.adamw ---------------------------------------------------------------------------------------
+
+
+def _one_group(
+    rng: Generator, shapes: Sequence[tuple[int, ...]], options: Mapping[str, Any], **more: Any
+) -> dict[str, Any]:
+    """One group given as a flat list; the hyperparameters go to the constructor."""
+    return {
+        "params": [weights(rng, shape) for shape in shapes],
+        "group_of": [0] * len(shapes),
+        "groups": [{}],
+        "options": dict(options),
+        "grads": gradients(rng, shapes),
+        "state": list(STATE_NAMES),
+        **more,
+    }
+
+
+def _two_groups(rng: Generator, hyper: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    """Three tensors of one shape in two groups that differ in every hyperparameter; both lrs change half-way."""
+    groups = [dict(hyper), second_group(hyper)]
+    shapes = [(8,)] * 3
+    return {
+        "params": [weights(rng, shape) for shape in shapes],
+        "group_of": [0, 0, 1],
+        "groups": groups,
+        "grads": gradients(rng, shapes),
+        "lrs": changing_lrs([group["lr"] for group in groups]),
+        "state": list(STATE_NAMES),
+        **more,
+    }
+
+
+def _late(rng: Generator, hyper: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameter 1 has no gradient in steps 1, 2 and 6; step 4 re-uses the gradient tensors of step 3."""
+    inputs = _one_group(rng, [(8,), (5,), (2, 3)], hyper)
+    for step in (0, 1, 5):
+        inputs["grads"][step][1] = None
+    return {**inputs, "reuse": [4]}
+
+
+def _without_decay(hyper: Mapping[str, Any]) -> dict[str, Any]:
+    return {**hyper, "weight_decay": 0.0}
+
+
+def _optimizer_cases(rng: Generator, hyper: dict[str, Any], hidden: bool, adamw: bool) -> tuple[Case, ...]:
+    plain = _without_decay(hyper)
+    decay = "decoupled decay" if adamw else "weight decay (L2)"
+
+    def case(name: str, group: str, inputs: dict[str, Any]) -> Case:
+        return _case(name, group, "optimizer", inputs, hidden=hidden, may_lack=STATE_NAMES)
+
+    shapes: list[tuple[int, ...]] = [(8,), (2, 3), ()]
+    cases = [
+        case("without decay", "update", _one_group(rng, shapes, plain)),
+        case("with weight_decay", decay, _one_group(rng, shapes, hyper)),
+        case("two groups, lr changed half-way", "parameter groups", _two_groups(rng, hyper)),
+        case("a parameter that joins late", "late gradients", _late(rng, hyper)),
+        case("float32", "dtypes and devices", _one_group(rng, shapes, hyper, dtype="float32")),
+        case("bfloat16", "dtypes and devices", _one_group(rng, shapes, _coarse(hyper), dtype="bfloat16")),
+        case("another device", "dtypes and devices", _one_group(rng, shapes[:2], hyper, device=PRETEND)),
+    ]
+    if not adamw:
+        cases[4:4] = [
+            case("amsgrad=True", "amsgrad and maximize", _one_group(rng, shapes, {**hyper, "amsgrad": True})),
+            case("maximize=True", "amsgrad and maximize", _one_group(rng, shapes, {**hyper, "maximize": True})),
+        ]
+    return tuple(cases)
+
+
+def _coarse(hyper: Mapping[str, Any]) -> dict[str, Any]:
+    """Larger steps for bf16, whose numbers near 1 lie 0.8 % apart: rounding must stay small beside the way moved."""
+    return {**hyper, "lr": rounded(hyper["lr"] * 10), "weight_decay": rounded(hyper["weight_decay"] / 10)}
+
+
+_STATE_ROWS = ("A6", "A6g", "A23", "A24", "M9", "M9s", "A26", "A27", "S9", "A28", "A29", "A30", "A31", "A32", "A19")
+
+ADAM = CodeExercise(
+    "adam.adam",
+    "Adam as a torch optimizer",
+    "optimizer",
+    NOTEBOOK,
+    {
+        "update": 2.0,
+        "weight decay (L2)": 1.0,
+        "parameter groups": 1.0,
+        "late gradients": 0.5,
+        "amsgrad and maximize": 1.0,
+        "dtypes and devices": 0.5,
+    },
+    difficulty=2,
+    minutes=30,
+    objects=("Adam",),
+    visible=lambda: _optimizer_cases(generator(VISIBLE_SEED), adam_hyperparameters(), hidden=False, adamw=False),
+    draw_cases=lambda seed: _optimizer_cases(
+        generator(seed), adam_hyperparameters(generator([seed, 1])), hidden=True, adamw=False
+    ),
+    reference=lambda: (torch.optim.Adam,),
+    compares="every parameter after every step with torch.optim.Adam",
+    misconceptions=recognise(
+        bank.ROWS,
+        (
+            *_UPDATE_ROWS,
+            *_STATE_ROWS,
+            "A20",
+            "A21",
+            "A22",
+            "A33",
+            "W8",
+            "W3",
+            "W5",
+            "W6",
+            "W9",
+            "W10",
+            "W11",
+            "W12",
+            "M10",
+        ),
+        lambda faults: (bank.optimizer("l2", faults),),
+    ),  # fmt: skip
+    combine=lambda faults: (bank.optimizer("l2", faults),),
+    hints=(
+        "Loop over self.param_groups, then over group['params']. Leave a parameter alone whose .grad is None. All that "
+        "has to survive the step lives in self.state[p], which starts as an empty dict.",
+        "Order inside the loop: negate the gradient if maximize; add weight_decay·p to it (into a new tensor: .grad "
+        "stays as it is); raise the parameter's own step count; update m and v; take the maximum of v for AMSGrad; "
+        "correct; step.",
+        "state = self.state[p]; if not state: state['step'] = 0, and exp_avg and exp_avg_sq are torch.zeros_like(p). "
+        "For AMSGrad: torch.maximum(max_v, v, out=max_v), and the divisor is (max_v / (1 - b2**t)).sqrt() + eps.",
+    ),
+    forbidden=("torch.optim.Adam", "torch.optim.AdamW", "torch.optim.adam"),
+)
+
+ADAMW = CodeExercise(
+    "adam.adamw",
+    "AdamW: decay the weight, not the gradient",
+    "optimizer",
+    NOTEBOOK,
+    {
+        "update": 0.5,
+        "decoupled decay": 1.5,
+        "parameter groups": 1.0,
+        "late gradients": 0.5,
+        "dtypes and devices": 0.5,
+    },
+    difficulty=2,
+    minutes=10,
+    objects=("AdamW",),
+    visible=lambda: _optimizer_cases(generator(VISIBLE_SEED), adam_hyperparameters(), hidden=False, adamw=True),
+    draw_cases=lambda seed: _optimizer_cases(
+        generator(seed), adam_hyperparameters(generator([seed, 1])), hidden=True, adamw=True
+    ),
+    reference=lambda: (torch.optim.AdamW,),
+    compares="every parameter after every step with torch.optim.AdamW",
+    misconceptions=recognise(
+        bank.ROWS,
+        (*_UPDATE_ROWS, *_STATE_ROWS, "W1", "W2", "W3", "W4", "W5", "W5b", "W6", "W9", "W11"),
+        lambda faults: (bank.optimizer("decoupled", faults),),
+    ),
+    combine=lambda faults: (bank.optimizer("decoupled", faults),),
+    hints=(
+        "Only one line differs from Adam, and it touches the weight, not the gradient.",
+        "Before the update, shrink the weight: w ← (1 − lr·weight_decay)·w. The gradient that m and v average has no "
+        "decay in it.",
+        "p.mul_(1 - group['lr'] * group['weight_decay']), then adam_step on p, the plain gradient and p's state.",
+    ),
+    forbidden=("torch.optim.Adam", "torch.optim.AdamW", "torch.optim.adam"),
+)
+
+
+# --- adam.l2_is_not_decay -------------------------------------------------------------------------------------------
+
+
+def _pair_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
+    def case(kind: str, lr: float, wd: float) -> Case:
+        shape = (6,)
+        inputs = {
+            "kind": kind,
+            "w0": weights(rng, shape),
+            "curvature": rng.permutation(np.logspace(-1, 0.5, 6)),
+            "minimum": weights(rng, shape),
+            "lr": rounded(lr * rng.uniform(0.8, 1.2)) if hidden else lr,
+            "wd": rounded(wd * rng.uniform(0.8, 1.2)) if hidden else wd,
+            "steps": int(rng.integers(10, 16)) if hidden else 12,
+        }
+        return _case(f"kind = '{kind}'", kind, "decay_pair", inputs, hidden=hidden)
+
+    return case("sgd", 0.2, 0.3), case("momentum", 0.1, 0.3), case("adam", 0.1, 0.5)
+
+
+DECAY_PAIR = CodeExercise(
+    "adam.l2_is_not_decay",
+    "L2 is not weight decay",
+    "experiment",
+    NOTEBOOK,
+    {"sgd": 0.5, "momentum": 1.0, "adam": 1.5},
+    difficulty=2,
+    minutes=15,
+    objects=("l2_and_decoupled",),
+    visible=lambda: _pair_cases(generator(VISIBLE_SEED), hidden=False),
+    draw_cases=lambda seed: _pair_cases(generator(seed), hidden=True),
+    reference=lambda: (decay_pairs.with_torch,),
+    compares="both trajectories at every step with torch.optim's SGD, Adam and AdamW",
+    misconceptions=recognise(decay_pairs.ROWS, decay_pairs.ROWS, lambda faults: (decay_pairs.pair(faults),)),
+    hints=(
+        "Write one loop that takes a flag for the two forms, and run it twice from copies of w0. In one form the decay "
+        "goes into g, in the other it goes into w.",
+        "L2: g = grad_fn(w) + wd·w, then the plain update. Decoupled: g = grad_fn(w), w ← (1 − lr·wd)·w, then the plain "
+        "update with g. Momentum: buf = mu·buf + g, w ← w − lr·buf.",
+        "g = grad_fn(w); if l2: g = g + wd * w, else: w = w * (1 - lr * wd). Note that g is taken before w shrinks. Put "
+        "w.clone() into a list after each step (and once at the start), and torch.stack the list.",
+    ),
+    forbidden=("torch.optim.Adam", "torch.optim.AdamW", "torch.optim.adam"),
+)
+
+
+# --- adam.resume ----------------------------------------------------------------------------------------------------
+
+
+def _resume_cases(rng: Generator, hyper: dict[str, Any], hidden: bool) -> tuple[Case, ...]:
+    stop = int(rng.integers(3, 6)) if hidden else 4
+    layout = {**_two_groups(rng, hyper), "state": ["step", *STATE_NAMES]}
+    amsgrad = {**_one_group(rng, [(4,), (2, 2)], {**hyper, "amsgrad": True}), "state": ["step", *STATE_NAMES]}
+    training = _two_groups(rng, hyper)
+    first_lrs = [group["lr"] for group in training["groups"]]
+    # the schedule has changed the lr before the interruption, and leaves it alone afterwards
+    lrs = [[lr * (0.3 if step else 1.0) for lr in first_lrs] for step in range(STEPS)]
+    fresh = [{"lr": 1.0}, {"lr": 1.0}]
+    return (
+        # m and v have been compared by adam.adam: here their names and kinds count, and the step count's value
+        _case("two groups", "state layout", "state_layout", layout, hidden=hidden, own=STATE_NAMES),
+        _case("amsgrad=True", "state layout", "state_layout", amsgrad, hidden=hidden, own=STATE_NAMES),
+        _case(
+            "stopped and resumed",
+            "save and resume",
+            "save_and_resume",
+            {**training, "lrs": lrs, "stop": stop, "fresh_groups": fresh},
+            hidden=hidden,
+            own=(UNINTERRUPTED, RESUMED),
+            identical=tuple((f"{RESUMED} {i}", f"{UNINTERRUPTED} {i}") for i in range(3)),
+        ),
+        _case(
+            "a checkpoint of torch.optim.Adam",
+            "torch's checkpoint",
+            "foreign_checkpoint",
+            _foreign(rng, hyper),
+            hidden=hidden,
+        ),
+    )
+
+
+def _foreign(rng: Generator, hyper: dict[str, Any]) -> dict[str, Any]:
+    """What torch.optim.Adam saved after half of the steps, and the gradients of the other half."""
+    inputs = {key: value for key, value in _two_groups(rng, hyper).items() if key != "lrs"}
+    params = [torch.nn.Parameter(torch.tensor(array)) for array in inputs["params"]]
+    groups = [
+        {
+            **group,
+            "betas": tuple(group["betas"]),
+            "params": [p for p, n in zip(params, inputs["group_of"], strict=True) if n == i],
+        }
+        for i, group in enumerate(inputs["groups"])
+    ]
+    opt = torch.optim.Adam(groups)
+    for step in inputs["grads"][: STEPS // 2]:
+        for parameter, gradient in zip(params, step, strict=True):
+            parameter.grad = torch.tensor(gradient)
+        opt.step()
+    saved = opt.state_dict()
+    checkpoint = {
+        "state": [{key: value.numpy().copy() for key, value in saved["state"][i].items()} for i in range(len(params))],
+        "param_groups": [{**group, "betas": list(group["betas"])} for group in saved["param_groups"]],
+    }
+    return {
+        **inputs,
+        "params": [p.detach().numpy().copy() for p in params],
+        "grads": inputs["grads"][STEPS // 2 :],
+        "fresh_groups": [{"lr": 1.0}, {"lr": 1.0}],
+        "checkpoint": checkpoint,
+    }
+
+
+RESUME = CodeExercise(
+    "adam.resume",
+    "Save and resume",
+    "experiment",
+    NOTEBOOK,
+    {"state layout": 1.0, "save and resume": 1.5, "torch's checkpoint": 1.5},
+    difficulty=2,
+    minutes=15,
+    objects=("Adam", "save", "resume"),
+    visible=lambda: _resume_cases(generator(VISIBLE_SEED), adam_hyperparameters(), hidden=False),
+    draw_cases=lambda seed: _resume_cases(generator(seed), adam_hyperparameters(generator([seed, 1])), hidden=True),
+    reference=lambda: (torch.optim.Adam, checkpoints.save, checkpoints.resume),
+    compares="the resumed run bit by bit with the uninterrupted one, and the state with torch's",
+    misconceptions=recognise(checkpoints.ROWS, checkpoints.ROWS, checkpoints.objects),
+    hints=(
+        "Optimizer already has state_dict and load_state_dict; they carry all that is in self.state and "
+        "self.param_groups, and nothing else. So the question is what your Adam keeps, and where.",
+        "Keep under self.state[p]: step (torch.tensor(0.), raised with += 1), exp_avg, exp_avg_sq, and max_exp_avg_sq "
+        "when amsgrad. save writes opt.state_dict() with torch.save; resume reads it and calls opt.load_state_dict.",
+        "torch.save(opt.state_dict(), path), and opt.load_state_dict(torch.load(path)). In step(): "
+        "state['step'] += 1, and t = state['step'].item() (a 0-dim CPU tensor: no device has to wait).",
+    ),
+    forbidden=("torch.optim.Adam", "torch.optim.AdamW", "torch.optim.adam"),
+)
+
+
+# --- adam.foreach ---------------------------------------------------------------------------------------------------
+
+MANY = 10
+LAUNCH_LIMIT = Limit(
+    RATIO,
+    1.5,
+    "A loop over parameters launches every operation once per parameter; a torch._foreach_* call launches it once.",
+)
+
+
+def _bare(hyper: Mapping[str, Any]) -> dict[str, Any]:
+    """The hyperparameters that ForeachAdam and MasterAdam know."""
+    return {name: hyper[name] for name in ("lr", "betas", "eps")}
+
+
+def _many(rng: Generator, hyper: Mapping[str, Any], late: bool = False) -> dict[str, Any]:
+    """Ten small tensors; with `late`, three of them have no gradient in the first three steps."""
+    shapes: list[tuple[int, ...]] = [(4, 3), (5,)] * (MANY // 2)
+    inputs = _one_group(rng, shapes, _bare(hyper), few=1, warmup=4 if late else 2)
+    inputs["grads"] = inputs["grads"][: 6 if late else 4]
+    if late:
+        for step in range(3):
+            for i in (1, 4, 7):
+                inputs["grads"][step][i] = None
+    return inputs
+
+
+def _foreach_cases(rng: Generator, hyper: dict[str, Any], hidden: bool) -> tuple[Case, ...]:
+    def case(name: str, group: str, inputs: dict[str, Any], *limits: Limit, own: tuple[str, ...] = ()) -> Case:
+        collector = "launches" if limits else "optimizer"
+        return _case(name, group, collector, inputs, hidden=hidden, may_lack=STATE_NAMES, limits=limits, own=own)
+
+    groups = _two_groups(rng, hyper)
+    groups["groups"] = [_bare(group) for group in groups["groups"]]
+    return (
+        case("ten parameters", "values", _many(rng, hyper)),
+        case("two groups, lr changed half-way", "values", groups),
+        case("parameters that join late", "late gradients", _many(rng, hyper, late=True)),
+        case("one parameter against ten", "launches", _many(rng, hyper), LAUNCH_LIMIT),
+        # only counted: the values of late parameters have a group of their own
+        case("late parameters, counted", "launches", _many(rng, hyper, late=True), LAUNCH_LIMIT, own=("parameter",)),
+        case("no waiting for the device", "no host sync", _many(rng, hyper), *DEVICE_LIMITS),
+    )
+
+
+FOREACH = CodeExercise(
+    "adam.foreach",
+    "One launch for all parameters",
+    "launches",
+    NOTEBOOK,
+    {"values": 1.0, "late gradients": 0.5, "launches": 1.5, "no host sync": 1.0},
+    difficulty=3,
+    minutes=30,
+    objects=("ForeachAdam",),
+    visible=lambda: _foreach_cases(generator(VISIBLE_SEED), adam_hyperparameters(), hidden=False),
+    draw_cases=lambda seed: _foreach_cases(generator(seed), adam_hyperparameters(generator([seed, 1])), hidden=True),
+    reference=lambda: (foreach.TorchForeach,),
+    compares="values with torch.optim.Adam(foreach=True), launches of ten parameters with those of one",
+    misconceptions=foreach.misconceptions(),
+    combine=None,
+    hints=(
+        "Collect lists first (parameters with a gradient, their gradients, m, v, step counts), then call each operation "
+        "once on the whole list. Most in-place methods have a torch._foreach_ twin.",
+        "The bias corrections differ from parameter to parameter: make them Python lists of floats, one entry per "
+        "parameter. torch._foreach_div_ and _foreach_mul_ take such a list. Count steps in Python or in 0-dim CPU "
+        "tensors, so that nothing has to be fetched from the device.",
+        "torch._foreach_lerp_(ms, grads, 1 - b1); torch._foreach_mul_(vs, b2); torch._foreach_addcmul_(vs, grads, grads, "
+        "1 - b2); d = torch._foreach_sqrt(vs); torch._foreach_div_(d, [(1 - b2**t)**0.5 for t in ts]); "
+        "torch._foreach_add_(d, eps); torch._foreach_addcdiv_(ps, ms, d, [-lr / (1 - b1**t) for t in ts]).",
+    ),
+    forbidden=("torch.optim.Adam", "torch.optim.AdamW", "torch.optim.adam"),
+)
+
+
+# --- adam.master_weights --------------------------------------------------------------------------------------------
+
+_MASTER_LIMITS = (
+    *DEVICE_LIMITS,
+    Limit(STATE, 12, "Master weight, m and v take 4 bytes each; nothing else has to live on between steps."),
+    Limit(BYTES, 20, "Update m, v and the master weight in place; only a few temporaries are needed per parameter."),
+)
+
+
+def _small_updates(rng: Generator, steps: int, lr: float, **more: Any) -> dict[str, Any]:
+    """Weights between 1.1 and 1.9, where bf16 numbers lie 1/128 apart, and updates of about lr, far below that."""
+    shapes: list[tuple[int, ...]] = [(6,), (2, 2)]
+    direction = [rng.choice([-1.0, 1.0], shape) for shape in shapes]
+    return {
+        "params": [rng.uniform(1.1, 1.9, shape) for shape in shapes],
+        "group_of": [0, 0],
+        "groups": [{}],
+        "options": {"lr": lr, "betas": [0.9, 0.999], "eps": 1e-8},
+        "grads": [[d * rng.uniform(0.5, 1.5, d.shape) for d in direction] for _ in range(steps)],
+        **more,
+    }
+
+
+def _coarse_updates(rng: Generator, hyper: Mapping[str, Any]) -> dict[str, Any]:
+    """The probe that separates updates, for the float32 side."""
+    return {**_one_group(rng, [(8,), (2, 3)], _bare(hyper)), "state": []}
+
+
+def _master_cases(rng: Generator, hyper: dict[str, Any], hidden: bool) -> tuple[Case, ...]:
+    lr = rounded(rng.uniform(1.6e-3, 2.2e-3)) if hidden else 2e-3
+
+    def case(name: str, group: str, inputs: dict[str, Any], **more: Any) -> Case:
+        return _case(name, group, "master_weights", inputs, hidden=hidden, **more)
+
+    coarse, reload = _coarse_updates(rng, hyper), _small_updates(rng, 60, lr, reload=30)
+    return (
+        case(
+            "100 updates below bf16's resolution",
+            "values",
+            _small_updates(rng, 100, lr),
+            tolerance=TOLERANCE["bfloat16"],
+        ),
+        case(
+            "the float32 side follows Adam", "float32 state", coarse, own=("parameter",), tolerance=TOLERANCE["float32"]
+        ),
+        case("through state_dict and back", "load_state_dict", reload, tolerance=TOLERANCE["bfloat16"]),
+        _case(
+            "counted on a device",
+            "on the device",
+            "launches",
+            {**_coarse_updates(rng, hyper), "dtype": "bfloat16", "few": 1, "warmup": 1},
+            hidden=hidden,
+            own=("parameter",),
+            limits=_MASTER_LIMITS,
+        ),
+    )
+
+
+MASTER = CodeExercise(
+    "adam.master_weights",
+    "bf16 weights that still learn",
+    "launches",
+    NOTEBOOK,
+    {"values": 1.5, "float32 state": 0.5, "load_state_dict": 1.0, "on the device": 1.0},
+    difficulty=3,
+    minutes=25,
+    objects=("MasterAdam",),
+    visible=lambda: _master_cases(generator(VISIBLE_SEED), adam_hyperparameters(), hidden=False),
+    draw_cases=lambda seed: _master_cases(generator(seed), adam_hyperparameters(generator([seed, 1])), hidden=True),
+    reference=lambda: (master.Master,),
+    compares="bf16 weights and float32 state with torch's Adam in float32",
+    misconceptions=master.misconceptions(),
+    hints=(
+        "Keep three float32 tensors per parameter: the master weight, m and v. Update those; the bf16 parameter is only "
+        "a rounded copy of the master weight, made after every step.",
+        "state['master'] = p.detach().float() once, at the parameter's first step. Then run your update on the master "
+        "weight with p.grad.float(), and p.copy_(master). load_state_dict casts state to the parameter's dtype: "
+        "override it, and put the float32 tensors back.",
+        "def load_state_dict(self, saved): super().load_state_dict(saved), then walk over the parameters in order (number "
+        "i is saved['state'][i]) and set self.state[p][key] = saved['state'][i][key].clone() for the three tensors.",
+    ),
+    forbidden=("torch.optim.Adam", "torch.optim.AdamW", "torch.optim.adam"),
+)
+
+
+# --- questions ------------------------------------------------------------------------------------------------------
+
+_KNOB_FEEDBACK = {
+    "lr": "it sets the length of every step: all runs head the same way, and the long-stepped ones are further along "
+    "after the same number of steps.",
+    "beta1": "β₁ is the memory of the direction: with a long one the path is smooth, overshoots and swings back.",
+    "beta2": "β₂ is the memory of the scale: with a short one the steps stay near lr even at the minimum, and with a long "
+    "one the large gradients of the start keep later steps short.",
+    "weight_decay": "it pulls towards 0: the runs settle in different places, further from the minimum the "
+    "stronger it is.",
+}
+
+
+def _knob_parts(seed: int) -> tuple[Part, ...]:
+    parts = []
+    for letter, key in zip("ABCD", knob_order(seed), strict=True):
+        feedback: dict[str | float, str] = {
+            knob: f"Not {knob}: {_KNOB_FEEDBACK[knob]} Plot {letter} varies {key}: {_KNOB_FEEDBACK[key]}"
+            for knob in KNOBS
+        }
+        feedback[key] = f"Right. {_KNOB_FEEDBACK[key]}"
+        parts.append(Part(f"plot {letter}", key, feedback))
+    return tuple(parts)
+
+
+_KNOB_GROUPS = {f"plot {letter}": 0.75 for letter in "ABCD"}
+_KNOB_SEED = 2
+
+WHICH_KNOB = QuizExercise(
+    "adam.which_knob",
+    "Which knob was turned?",
+    "quiz",
+    NOTEBOOK,
+    _KNOB_GROUPS,
+    difficulty=2,
+    minutes=10,
+    objects=("which_knob",),
+    parts=_knob_parts(_KNOB_SEED),
+    material=lambda: knob_runs(_KNOB_SEED),
+    hints=(
+        "Ask of each plot: do the runs end in different places, or do they only get there differently?",
+        "A different end: something pulls away from the minimum. The same way at another speed: the step length. Swings: "
+        "memory of the direction. A jitter that does not die at the minimum: short memory of the scale.",
+        "Only one of the four knobs moves the place where the runs settle; only one makes a run shoot past the minimum "
+        "and come back in a wide arc.",
+    ),
+)
+
+
+def _quiz(number: int, title: str, part: Part, minutes: int = 2, difficulty: Literal[1, 2, 3] = 1) -> QuizExercise:
+    return QuizExercise(
+        f"adam.q{number}",
+        title,
+        "quiz",
+        NOTEBOOK,
+        {part.name: 1.0},
+        difficulty=difficulty,
+        minutes=minutes,
+        objects=(f"q{number}",),
+        parts=(part,),
+    )
+
+
+QUIZZES = (
+    _quiz(
+        1,
+        "The very first step",
+        Part(
+            "length of the first step",
+            0.001,
+            {
+                0.001: "Right. m̂₁ = g and √v̂₁ = |g|, so the first step is lr·sign(g), whatever the gradient's size.",
+                0.25: "That is lr·g, the step of SGD. Adam divides by √v̂, which is |g| in the first step.",
+                0.00316227766: "That is the step without bias correction: lr·(1 − β₁)/√(1 − β₂). Corrected, both factors "
+                "go away.",
+                0.0001: "That is lr·(1 − β₁): only v was corrected. m̂₁ = m₁/(1 − β₁) = g.",
+                0.0316227766: "That is lr/√(1 − β₂): only m was corrected. v̂₁ = v₁/(1 − β₂) = g².",
+                "other": "Put g₁ into equations (5.1) to (5.4) with t = 1: the factors 1 − β₁ and 1 − β₂ cancel, and so "
+                "does the size of g.",
+            },
+            tolerance=0.01,
+        ),
+    ),
+    _quiz(
+        2,
+        "Who shares what",
+        Part(
+            "what happens to B",
+            "b",
+            {
+                "a": "B's own averages are still 0 at its first gradient; with t = 101 they are hardly corrected, so m̂ and "
+                "v̂ are too small by 1 − β₁ and 1 − β₂, and the step is lr·(1 − β₁)/√(1 − β₂).",
+                "b": "Right. With t = 101 in place of 1 the corrections are missing: the first step is "
+                "lr·(1 − β₁)/√(1 − β₂) = 3.16 lr.",
+                "c": "Too long, not too short: √v̂ is too small by more (√(1 − β₂) = 0.03) than m̂ is (1 − β₁ = 0.1).",
+                "d": "v is not 0 after the first gradient: it is (1 − β₂)·g².",
+            },
+        ),
+        difficulty=2,
+    ),
+    _quiz(
+        3,
+        "Where the two forms agree",
+        Part(
+            "pairs that coincide",
+            "a",
+            {
+                "a": "Right. Without momentum and without a divisor, lr·(g + wd·w) is lr·g + lr·wd·w, term by term.",
+                "b": "Look at your own plot for momentum: with L2 the decay goes into the buffer and is still felt ten steps "
+                "later; decoupled decay never enters it.",
+                "c": "In Adam the L2 term is divided by √v̂ with the rest of the gradient. Your third plot shows how far "
+                "apart the two end.",
+                "d": "They do coincide for plain SGD: lr·(g + wd·w) = lr·g + lr·wd·w.",
+            },
+        ),
+    ),
+    _quiz(
+        4,
+        "A prior in disguise?",
+        Part(
+            "what AdamW's decay is",
+            "c",
+            {
+                "a": "That holds for SGD. In AdamW the decay is not part of any gradient that m and v see, so no penalty on "
+                "the loss produces it.",
+                "b": "With L2 in Adam the penalty is divided by √v̂: weights with large gradients decay less than the prior "
+                "asks. That is the other optimizer, and not its strength.",
+                "c": "Right. The fixed point of AdamW is not the minimum of loss + (λ/2)‖w‖²; the ridge experiment above "
+                "shows it.",
+                "d": "It changes where the weights settle, not only how fast: see the ridge experiment.",
+            },
+        ),
+    ),
+    _quiz(
+        5,
+        "Decay under a schedule",
+        Part(
+            "decay per step",
+            "b",
+            {
+                "a": "torch multiplies by 1 − lr·weight_decay, and lr is the scheduled one.",
+                "b": "Right. In torch the schedule scales the decay as well; half of lr is half of the decay per step.",
+                "c": "lr enters once: 1 − lr·weight_decay.",
+                "d": "The decay is not part of the gradient, so √v̂ does not touch it.",
+            },
+        ),
+    ),
+    _quiz(
+        6,
+        "What Adam costs in memory",
+        Part(
+            "bytes per parameter",
+            16.0,
+            {
+                16.0: "Right. Weight, gradient, m and v: four float32 numbers.",
+                8.0: "That is weight and gradient: plain SGD. Adam keeps m and v as well.",
+                12.0: "One is missing: weight, gradient, m, v. The gradient lives until the next zero_grad.",
+                4.0: "That is the weight alone.",
+                20.0: "AMSGrad would be 20: a fifth number, the largest v. Plain Adam has four.",
+                "other": "Count what lives between backward and step: weight, gradient, and Adam's two averages, 4 bytes "
+                "each in float32.",
+            },
+            tolerance=0.001,
+        ),
+    ),
+)
+
+BOUND = WrittenExercise(
+    "adam.w1", "How long can a step of Adam be?", "written", NOTEBOOK, {"derivation": 3.0}, difficulty=3, minutes=20
+)
+
+EXERCISES: tuple[Exercise, ...] = (
+    STEP,
+    QUIZZES[0],
+    ADAM,
+    QUIZZES[1],
+    BOUND,
+    ADAMW,
+    DECAY_PAIR,
+    *QUIZZES[2:5],
+    RESUME,
+    QUIZZES[5],
+    FOREACH,
+    MASTER,
+    WHICH_KNOB,
+)

@@ -1,0 +1,68 @@
+"""The course's manifest, `course/course.toml`: order, titles, minutes and points of the notebooks."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+#: A checkout has the manifest in `course/`; an installed package carries a copy.
+_HERE = Path(__file__).resolve().parent
+_PLACES = (_HERE.parent / "course" / "course.toml", _HERE / "course.toml")
+PLACEHOLDER = "OWNER/REPOSITORY"
+
+
+@dataclass(frozen=True)
+class Notebook:
+    name: str
+    topic: str
+    title: str
+    minutes: int
+    points: float
+
+
+@dataclass(frozen=True)
+class Manifest:
+    id: str
+    title: str
+    repository: str
+    branch: str
+    notebooks: tuple[Notebook, ...]
+
+    @property
+    def has_address(self) -> bool:
+        """Has somebody set the repository's address?"""
+        return PLACEHOLDER not in self.repository
+
+    def notebook(self, name: str) -> Notebook:
+        """The notebook of that name. Raises KeyError, with the names there are."""
+        for notebook in self.notebooks:
+            if notebook.name == name:
+                return notebook
+        names = ", ".join(notebook.name for notebook in self.notebooks)
+        raise KeyError(f"course.toml has no notebook {name!r}; it has {names}")
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Parse a manifest. Raises ValueError with what is missing."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        notebooks = tuple(
+            Notebook(n["name"], n["topic"], n["title"], int(n["minutes"]), float(n["points"])) for n in data["notebook"]
+        )
+        course = data["course"]
+        return Manifest(course["id"], course["title"], course["repository"].rstrip("/"), course["branch"], notebooks)
+    except KeyError as error:
+        raise ValueError(f"{path}: the entry {error} is missing") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+@cache
+def manifest() -> Manifest:
+    """This course's manifest."""
+    for place in _PLACES:
+        if place.is_file():
+            return read_manifest(place)
+    raise FileNotFoundError("course/course.toml is missing: this is not a whole checkout or installation of the course")

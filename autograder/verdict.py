@@ -1,0 +1,383 @@
+"""Decide from evidence. Nothing here runs student code: a verdict is a function of exercise, cases and evidence.
+
+Deviation of two arrays: max |got − expected| over all steps and elements, divided by the largest displacement from
+the start (trajectories) or the largest magnitude (single arrays) of either. Places where one is finite and the other
+is not count as an infinite deviation; equal infinities and nan in the same place count as equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from autograder.evidence import Array, Evidence, Fact, Problem, gather
+from autograder.exercise import Case, CodeExercise, Part, QuizExercise
+
+INFINITE = float("inf")
+
+
+@dataclass(frozen=True)
+class Departure:
+    """The first place where a trajectory leaves the reference. `step` is None for arrays without steps."""
+
+    quantity: str
+    step: int | None
+    index: tuple[int, ...]
+    expected: float
+    got: float
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """One coordinate over the steps, to draw: expected and got."""
+
+    quantity: str
+    index: tuple[int, ...]
+    expected: Array
+    got: Array
+
+
+@dataclass(frozen=True, eq=False)
+class CaseVerdict:
+    """`violations` are one-line reasons beside (or instead of) numbers that depart; `details` explain them."""
+
+    name: str
+    group: str
+    hidden: bool
+    passed: bool
+    deviation: float = 0.0
+    departure: Departure | None = None
+    trace: Trace | None = None
+    violations: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
+    broken: frozenset[str] = frozenset()  # names of the rules behind `violations`
+    problem: Problem | None = None
+    steps: int = 0
+
+
+@dataclass(frozen=True)
+class GroupVerdict:
+    name: str
+    passed: bool
+    earned: float
+    points: float
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """What `check` renders and grading records. `decided` is False when only visible cases were looked at."""
+
+    exercise_id: str
+    title: str
+    decided: bool
+    cases: tuple[CaseVerdict, ...]
+    groups: tuple[GroupVerdict, ...]
+    compares: str = ""
+    quiz: bool = False
+    seconds: float = 0.0
+    printed_lines: int = 0
+
+    @property
+    def passed(self) -> bool:
+        return all(group.passed for group in self.groups)
+
+    @property
+    def earned(self) -> float:
+        """Points, a plain float that never exceeds the exercise's."""
+        return float(min(sum(group.earned for group in self.groups), self.points))
+
+    @property
+    def points(self) -> float:
+        return float(sum(group.points for group in self.groups))
+
+    @property
+    def failed_cases(self) -> tuple[CaseVerdict, ...]:
+        return tuple(case for case in self.cases if not case.passed)
+
+    @property
+    def unusable(self) -> bool:
+        """What was handed in cannot be run at all: the wrong kind of object, another signature, no answer."""
+        return all(case.problem is not None and case.problem.kind == "protocol" for case in self.cases)
+
+    @property
+    def not_started(self) -> bool:
+        return any(case.problem is not None and case.problem.kind == "not_started" for case in self.cases)
+
+
+# --- code -----------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1024)
+def expected_evidence(exercise: CodeExercise, case: Case) -> Evidence:
+    """The reference on one case. Raises RuntimeError when the reference itself fails (a mistake of the course)."""
+    evidence = gather(case, exercise.reference())
+    if evidence.problem is not None:
+        raise RuntimeError(f"{exercise.id}: the reference fails on {case.name!r}: {evidence.problem}")
+    return evidence
+
+
+@lru_cache(maxsize=256)
+def visible_cases(exercise: CodeExercise) -> tuple[Case, ...]:
+    return exercise.visible()
+
+
+@lru_cache(maxsize=64)
+def hidden_cases(exercise: CodeExercise, seed: int) -> tuple[Case, ...]:
+    return exercise.draw_cases(seed)
+
+
+def judge(exercise: CodeExercise, cases: Sequence[Case], evidence: Sequence[Evidence], decided: bool) -> Verdict:
+    """Compare each case's evidence with the reference's; a group earns its points when all its cases pass."""
+    verdicts = tuple(
+        judge_case(case, found, expected_evidence(exercise, case)) for case, found in zip(cases, evidence, strict=True)
+    )
+    return Verdict(
+        exercise_id=exercise.id,
+        title=exercise.title,
+        decided=decided,
+        cases=verdicts,
+        groups=_groups(exercise.groups, verdicts),
+        compares=exercise.compares,
+        seconds=sum(found.seconds for found in evidence),
+        printed_lines=sum(found.printed_lines for found in evidence),
+    )
+
+
+def _groups(points: Mapping[str, float], cases: Iterable[CaseVerdict]) -> tuple[GroupVerdict, ...]:
+    passed = dict.fromkeys(points, True)
+    seen = set()
+    for case in cases:
+        passed[case.group] = passed[case.group] and case.passed
+        seen.add(case.group)
+    return tuple(
+        GroupVerdict(name, passed[name] and name in seen, worth if passed[name] and name in seen else 0.0, worth)
+        for name, worth in points.items()
+    )
+
+
+def judge_case(case: Case, found: Evidence, expected: Evidence) -> CaseVerdict:
+    """One case: arrays within the tolerance, facts equal, identical pairs identical, counts within their limits."""
+    expected = _without(expected, case.own)
+    rules = _facts(found, expected)  # also of a run that raised later: they may say why
+    if found.problem is None:
+        rules += [*_identical(case, found), *_limits(case, found), *_shapes(case, found, expected)]
+    deviation = max_deviation(found, expected)
+    outside = deviation > case.tolerance
+    departure = first_departure(found, expected, case.tolerance) if outside else None
+    return CaseVerdict(
+        name=case.name,
+        group=case.group,
+        hidden=case.hidden,
+        passed=found.problem is None and not outside and not rules,
+        deviation=deviation,
+        departure=departure,
+        trace=_trace(departure, found, expected),
+        violations=tuple(text for _, text, _ in rules),
+        details=tuple(line for _, _, lines in rules for line in lines),
+        broken=frozenset(name for name, _, _ in rules),
+        problem=found.problem,
+        steps=max((len(expected.arrays[name]) - 1 for name in expected.stepped), default=0),
+    )
+
+
+def _without(expected: Evidence, names: tuple[str, ...]) -> Evidence:
+    if not names:
+        return expected
+    arrays = {name: array for name, array in expected.arrays.items() if not name.startswith(names)}
+    return replace(expected, arrays=arrays, stepped=expected.stepped & arrays.keys())
+
+
+#: name of the rule, one line for the student, further lines
+Broken = tuple[str, str, tuple[str, ...]]
+
+
+def _shapes(case: Case, found: Evidence, expected: Evidence) -> list[Broken]:
+    broken: list[Broken] = []
+    for name, array in expected.arrays.items():
+        got = found.arrays.get(name)
+        stepped = name in expected.stepped
+        if got is None:
+            if not name.startswith(case.may_lack or ("\0",)):
+                broken.append((name, f"{name} is missing", ()))
+        elif got.shape != array.shape:
+            want, have = (a.shape[1:] if stepped else a.shape for a in (array, got))
+            broken.append((name, f"{name} has shape {tuple(have)}; it should be {tuple(want)}", ()))
+    return broken
+
+
+def _facts(found: Evidence, expected: Evidence) -> list[Broken]:
+    return [
+        (name, f"{name}: {_wording(found.facts[name])} (it should be: {_wording(value)})", ())
+        for name, value in expected.facts.items()
+        if name in found.facts and isinstance(value, str) and found.facts[name] != value
+    ]
+
+
+def _wording(fact: Fact) -> str:
+    return fact if isinstance(fact, str) else str(fact)
+
+
+def _identical(case: Case, found: Evidence) -> list[Broken]:
+    broken: list[Broken] = []
+    for name, other in case.identical:
+        one, two = found.arrays.get(name), found.arrays.get(other)
+        if one is None or two is None:
+            continue
+        if np.array_equal(one, two, equal_nan=True):
+            if name in found.stepped and (one == one[0]).all():
+                broken.append((f"{name} moves", f"{name} does not move at all", ()))
+            continue
+        step = ""
+        if one.shape == two.shape and name in found.stepped:
+            differs = (one != two).reshape(len(one), -1).any(axis=1)
+            step = f", first in step {int(np.argmax(differs))}"
+        broken.append((f"{name} = {other}", f"{name} is not identical to {other}{step}", ()))
+    return broken
+
+
+def _limits(case: Case, found: Evidence) -> list[Broken]:
+    broken: list[Broken] = []
+    for limit in case.limits:
+        count = found.facts.get(limit.fact)
+        if isinstance(count, (int, float)) and count > limit.at_most:
+            where = found.facts.get(f"{limit.fact}: where", [])
+            lines = tuple(where) if isinstance(where, list) else ()
+            text = f"{limit.fact}: {count:g}, at most {limit.at_most:g} allowed. {limit.why}"
+            broken.append((limit.fact, text, lines))
+    return broken
+
+
+# --- comparing arrays -----------------------------------------------------------------------------------------------
+
+
+def max_deviation(found: Evidence, expected: Evidence) -> float:
+    """The largest deviation over all arrays both have with the same shape (see the module's docstring)."""
+    return max(
+        (
+            deviation(found.arrays[name], array, name in expected.stepped)
+            for name, array in expected.arrays.items()
+            if name in found.arrays and found.arrays[name].shape == array.shape
+        ),
+        default=0.0,
+    )
+
+
+def deviation(got: Array, expected: Array, stepped: bool) -> float:
+    difference = _difference(got, expected)
+    worst = float(difference.max(initial=0.0))
+    return worst / _scale(got, expected, stepped) if np.isfinite(worst) and worst > 0 else worst
+
+
+def _difference(got: Array, expected: Array) -> Array:
+    """|got − expected|; 0 where both are the same infinity or both nan, inf where only one is finite."""
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(got.astype(_wide(got)) - expected.astype(_wide(expected)))
+        same = (got == expected) | (np.isnan(got) & np.isnan(expected))
+    return np.where(same, 0.0, np.where(np.isfinite(difference), difference, INFINITE))
+
+
+def _wide(array: Array) -> type:
+    return np.complex128 if np.iscomplexobj(array) else np.float64
+
+
+def _scale(got: Array, expected: Array, stepped: bool) -> float:
+    return max(displacement(got, stepped), displacement(expected, stepped), 1e-300)
+
+
+def displacement(array: Array, stepped: bool) -> float:
+    """The largest finite distance from the start (trajectories) or from 0 (single arrays)."""
+    moved = array.astype(_wide(array)) - (array[0] if stepped else 0.0)
+    return float(np.abs(moved[np.isfinite(moved)]).max(initial=0.0))
+
+
+def first_departure(found: Evidence, expected: Evidence, tolerance: float) -> Departure | None:
+    """The earliest step at which any array is outside the tolerance; in that step, the array that is most."""
+    best: tuple[float, float, Departure] | None = None
+    for name, array in expected.arrays.items():
+        got = found.arrays.get(name)
+        if got is None or got.shape != array.shape:
+            continue
+        stepped = name in expected.stepped
+        with np.errstate(over="ignore"):
+            relative = _difference(got, array) / _scale(got, array, stepped)
+        outside = relative > tolerance
+        if not outside.any():
+            continue
+        step = int(np.argmax(outside.reshape(len(outside), -1).any(axis=1))) if stepped else 0
+        here = relative[step] if stepped else relative
+        index = tuple(int(i) for i in np.unravel_index(int(np.argmax(here)), here.shape))
+        place = (step, *index) if stepped else index
+        departure = Departure(name, step if stepped else None, index, _number(array[place]), _number(got[place]))
+        rank = (step, -float(here[index]))
+        if best is None or rank < best[:2]:
+            best = (*rank, departure)
+    return best[2] if best else None
+
+
+def _number(value: Any) -> float:
+    return float(value.real) if np.iscomplexobj(value) else float(value)
+
+
+def _trace(departure: Departure | None, found: Evidence, expected: Evidence) -> Trace | None:
+    if departure is None or departure.step is None:
+        return None
+    place = (slice(None), *departure.index)
+    name = departure.quantity
+    return Trace(name, departure.index, expected.arrays[name][place], found.arrays[name][place])
+
+
+# --- quizzes --------------------------------------------------------------------------------------------------------
+
+
+def quiz_case(exercise: QuizExercise) -> Case:
+    """The case that writes down the answers (`collectors.answer`)."""
+    parts = [
+        {"name": part.name, "options": [] if part.is_number else [str(option) for option in part.feedback]}
+        for part in exercise.parts
+    ]
+    return Case("your answer", "answer", "answer", {"name": exercise.objects[0], "parts": parts})
+
+
+def judge_quiz(exercise: QuizExercise, found: Evidence, reveal: bool) -> Verdict:
+    """Without `reveal` an answer only has to be one of the possible ones; with it, the key decides each part."""
+    cases = tuple(_judge_part(part, group, found, reveal) for part, group in zip_parts(exercise))
+    return Verdict(
+        exercise_id=exercise.id,
+        title=exercise.title,
+        decided=reveal,
+        cases=cases,
+        groups=_groups(exercise.groups, cases),
+        quiz=True,
+        seconds=found.seconds,
+    )
+
+
+def zip_parts(exercise: QuizExercise) -> list[tuple[Part, str]]:
+    """Each part with its points group."""
+    return list(zip(exercise.parts, exercise.groups, strict=True))
+
+
+def _judge_part(part: Part, group: str, found: Evidence, reveal: bool) -> CaseVerdict:
+    if found.problem is not None:
+        return CaseVerdict(part.name, group, False, False, problem=found.problem)
+    answer = found.facts[part.name]
+    if not reveal:
+        return CaseVerdict(part.name, group, False, True)
+    right, feedback = mark_answer(part, answer)
+    return CaseVerdict(part.name, group, False, right, violations=(feedback,))
+
+
+def mark_answer(part: Part, answer: Fact) -> tuple[bool, str]:
+    """Is the answer right, and what is said about it?"""
+    if not part.is_number or not isinstance(answer, (int, float)):
+        return answer == part.key, part.feedback.get(str(answer), "")
+    numbers = [value for value in part.feedback if isinstance(value, float)]
+    nearest = min(numbers, key=lambda value: abs(value - answer))
+    close = abs(nearest - answer) <= part.tolerance * max(abs(nearest), 1e-300)
+    if close:
+        return nearest == part.key, part.feedback[nearest]
+    return False, part.feedback.get("other", "")

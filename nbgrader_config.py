@@ -1,0 +1,23 @@
+"""nbgrader's configuration for this course: read by every `nbgrader` command and by formgrader started in this folder."""
+
+import os
+from pathlib import Path
+
+from autograder.manifest import manifest
+from autograder.publish.cells import PREPROCESSORS
+
+c = get_config()  # noqa: F821 - nbgrader provides it
+
+ROOT = Path(__file__).resolve().parent
+c.CourseDirectory.root = str(ROOT)
+c.CourseDirectory.course_id = manifest().id
+
+# Releases get the Colab badge and the setup cell in nbgrader's own generate step.
+c.GenerateAssignment.preprocessors = PREPROCESSORS
+
+# Demos are for students' eyes: Validate and autograde skip them.
+c.Execute.skip_cells_with_tag = "demo"
+c.Execute.timeout = 120
+
+# Where assignments are released, fetched, submitted and collected. A shared folder in a real class.
+c.Exchange.root = os.environ.get("NBGRADER_EXCHANGE", str(ROOT / "exchange"))

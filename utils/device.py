@@ -1,0 +1,64 @@
+"""Which device to compute on, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A device and the reason for it, in one sentence."""
+
+    device: torch.device
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.device}: {self.reason}"
+
+
+def choose(prefer: str | None = None) -> Choice:
+    """Pick a device: CUDA if one works, else Apple's MPS, else the CPU.
+
+    Args:
+        prefer: a device name such as "cpu" or "cuda:1" that is taken if it works here.
+
+    "Works" means that a small computation on it succeeded: drivers that are installed but broken are passed over.
+    With several CUDA devices the one with most free memory is taken.
+    """
+    if prefer is not None:
+        trouble = _trouble(prefer)
+        if not trouble:
+            return Choice(torch.device(prefer), "as you asked.")
+        fallback = choose()
+        return Choice(fallback.device, f"{prefer} does not work here ({trouble}); {fallback.reason}")
+    if torch.cuda.is_available():
+        name = f"cuda:{_roomiest()}"
+        if not _trouble(name):
+            return Choice(torch.device(name), f"{torch.cuda.get_device_name(name)}, the GPU with most free memory.")
+    if torch.backends.mps.is_available() and not _trouble("mps"):
+        return Choice(torch.device("mps"), "Apple's GPU (no float64 there: exercises that need it use the CPU).")
+    return Choice(torch.device("cpu"), f"no GPU found; {torch.get_num_threads()} threads.")
+
+
+def _trouble(name: str) -> str:
+    """Why a device cannot be used, or ""."""
+    try:
+        one = torch.ones(2, device=name)
+        return "" if float((one + one).sum()) == 4.0 else "it computes wrong numbers"
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        return str(error).strip().splitlines()[0][:100] or type(error).__name__
+
+
+def _roomiest() -> int:
+    free = [torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count())]
+    return free.index(max(free))
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has finished, so that a stopwatch tells the truth. Nothing to do on the CPU."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

@@ -1,0 +1,70 @@
+"""Functions of two variables on which optimizers show their character, and the paths they take there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+Function = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Surface:
+    """f(x, y), where to start, what part of the plane to draw, and what makes it hard."""
+
+    name: str
+    f: Function
+    start: tuple[float, float]
+    window: tuple[float, float, float, float]  # x from, x to, y from, y to
+    goal: tuple[float, float] | None  # the minimum; None for a surface without one
+    character: str
+
+
+RAVINE = Surface(
+    "ravine",
+    lambda x, y: 0.5 * (x**2 + 40 * y**2),
+    (-4.0, 1.2),
+    (-4.6, 1.6, -1.9, 1.9),
+    (0.0, 0.0),
+    "40 times steeper in y than in x",
+)
+SADDLE = Surface(
+    "saddle",
+    lambda x, y: 0.5 * x**2 - 0.5 * y**2 + 0.05 * y**4,
+    (-2.0, 0.001),
+    (-2.4, 1.6, -0.7, 3.8),
+    (0.0, 5**0.5),
+    "almost flat where the path enters it",
+)
+ROSENBROCK = Surface(
+    "Rosenbrock",
+    lambda x, y: (1 - x) ** 2 + 100 * (y - x**2) ** 2,
+    (-1.2, 1.0),
+    (-1.7, 1.5, -0.6, 2.2),
+    (1.0, 1.0),
+    "a bent valley with steep walls",
+)
+
+
+def descend(surface: Surface, make_optimizer: Callable[[Any], Any], steps: int) -> Array:
+    """The path of an optimizer from the surface's start, shape (steps + 1, 2). `make_optimizer([w]) -> optimizer`."""
+    w = torch.nn.Parameter(torch.tensor(surface.start, dtype=torch.float64))
+    opt = make_optimizer([w])
+    path = [w.detach().clone()]
+    for _ in range(steps):
+        w.grad = None
+        surface.f(w[0], w[1]).backward()
+        opt.step()
+        path.append(w.detach().clone())
+    return torch.stack(path).numpy()
+
+
+def values(surface: Surface, path: Array) -> Array:
+    """f along a path, shape (len(path),)."""
+    points = torch.tensor(path)
+    return surface.f(points[:, 0], points[:, 1]).numpy()
