@@ -9,8 +9,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
 from html import escape
 from typing import Any, Literal
+
+import torch
 
 from autograder import learner
 from autograder.diagnose import Diagnosis, diagnose
@@ -63,7 +67,10 @@ def check(exercise_id: str, *objects: Any, cases: Literal["visible", "hidden"] =
     with collecting():
         verdict, diagnosis = _decide(exercise, objects, hidden)
     _note(exercise, verdict, diagnosis)
-    show(verdict, diagnosis, hint=bool(exercise.hints))
+    if not hidden and _execution() == "autograde":
+        show_briefly(verdict)  # the hidden cases follow in the same cell, and their verdict tells everything
+    else:
+        show(verdict, diagnosis, hint=bool(exercise.hints))
     return _conclude(verdict, diagnosis, hidden)
 
 
@@ -93,6 +100,8 @@ def _decide(exercise: CodeExercise, objects: Sequence[Any], hidden: bool) -> tup
     cases: tuple[Case, ...] = visible_cases(exercise)
     if hidden:
         cases += hidden_cases(exercise, exercise.public_seed)
+    elif torch.cuda.is_available():
+        cases += on_cuda(exercise)
     evidence: list[Evidence] = []
     for case in cases:
         evidence.append(gather(case, objects))
@@ -102,6 +111,16 @@ def _decide(exercise: CodeExercise, objects: Sequence[Any], hidden: bool) -> tup
             break
     verdict = judge(exercise, cases, evidence, decided=hidden)
     return verdict, diagnose(exercise, cases, evidence, verdict)
+
+
+@cache
+def on_cuda(exercise: CodeExercise) -> tuple[Case, ...]:
+    """The visible CPU cases once more on the GPU, for whoever has one. Marks never depend on them."""
+    return tuple(
+        replace(case, name=f"{case.name}, on the GPU", inputs={**case.inputs, "device": "cuda"})
+        for case in visible_cases(exercise)
+        if case.collector in ("function", "optimizer") and case.inputs.get("device", "cpu") == "cpu"
+    )
 
 
 def _note(exercise: Exercise, verdict: Verdict, diagnosis: Diagnosis | None) -> None:
@@ -149,9 +168,13 @@ def self_study() -> bool:
 def _check_quiz(exercise: QuizExercise, objects: Sequence[Any], hidden: bool) -> float | None:
     evidence = gather(quiz_case(exercise), objects)
     verdict = judge_quiz(exercise, evidence, reveal=hidden)
-    if evidence.problem is not None or hidden:
+    if hidden:
         show(verdict, None)
         return _conclude(verdict, None, hidden)
+    if evidence.problem is not None:
+        show(verdict, None)
+        # a question that waits for its answer does not stop "Run All"; Validate, though, has to hear of it
+        return _conclude(verdict, None, hidden) if _execution() == "validate" or _given(objects) else None
     if self_study():
         _explain_first_answer(exercise, evidence)
     elif _execution() != "autograde":
@@ -164,6 +187,12 @@ def _check_quiz(exercise: QuizExercise, objects: Sequence[Any], hidden: bool) ->
             f"{exercise.id} · your answer is noted: {answers}. It is marked after you submit.",
         )
     return None
+
+
+def _given(objects: Sequence[Any]) -> bool:
+    """Has anything been put in place of the question marks?"""
+    answer = objects[0]
+    return answer not in (None, "?") and not (isinstance(answer, (list, tuple)) and all(one == "?" for one in answer))
 
 
 def _explain_first_answer(exercise: QuizExercise, evidence: Evidence) -> None:
@@ -235,6 +264,12 @@ def material(exercise_id: str) -> Any:
 def show(verdict: Verdict, diagnosis: Diagnosis | None, hint: bool = False) -> None:
     """Display a verdict: HTML and data in a notebook, text elsewhere."""
     _display(as_html(verdict, diagnosis, hint), as_text(verdict, diagnosis, hint), as_data(verdict, diagnosis))
+
+
+def show_briefly(verdict: Verdict) -> None:
+    """The headline alone."""
+    line = f"Visible cases: {headline(verdict)}"
+    _display(panel(escape(line), BLUE), line)
 
 
 def _display(html: str, text: str, data: dict[str, Any] | None = None) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations
 from typing import Any
@@ -54,13 +54,18 @@ def diagnose(
     ]
     observed.sort(key=lambda one: _cost(one.case))
     failed = [i for i, one in enumerate(observed) if not one.verdict.passed]
-    # One mistake usually shows in the first failed case, and looking there alone is quick. If nothing matches, it may
-    # be two mistakes; if no pair matches either, a later failure may still have a known reason.
+    # One mistake usually shows in the first failed case, and looking there alone is quick. If it leaves other failures
+    # unexplained, or if nothing matches, it may be two mistakes; if no pair matches either, a later failure may still
+    # have a known reason.
     for number, start in enumerate(failed):
-        if named := _single(exercise, observed, start):
-            return named
-        if number == 0 and (pair := _pair(exercise, observed, start)):
+        single = _single(exercise, observed, start)
+        if single is not None and not single.unexplained:
+            return single
+        pair = _pair(exercise, observed, start, single) if number == 0 or single else None
+        if pair is not None and (single is None or len(pair.explains) > len(single.explains)):
             return pair
+        if single is not None:
+            return single
     return None
 
 
@@ -121,7 +126,7 @@ def _match(exercise: CodeExercise, objects: Objects, observed: Sequence[_Observe
     return _Match(tuple(explained), in_full) if explained else None
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=16384)
 def variant_evidence(exercise: CodeExercise, case: Case, objects: Objects) -> Evidence:
     """A wrong variant's evidence on a case; computed once."""
     return gather(case, objects())
@@ -196,19 +201,43 @@ def _diagnosis(
 # --- two mistakes at once -------------------------------------------------------------------------------------------
 
 
-def _pair(exercise: CodeExercise, observed: Sequence[_Observed], start: int) -> Diagnosis | None:
+def _pair(
+    exercise: CodeExercise, observed: Sequence[_Observed], start: int, single: Diagnosis | None
+) -> Diagnosis | None:
+    """The two misconceptions that explain the case `start` and the most others; one of them is `single`, if given."""
     first = observed[start]
     if exercise.combine is None or first.found.problem is not None or _cost(first.case)[0]:
         return None
     matches = [
         (pair, objects, match)
         for pair, objects in _pairs(exercise)
-        if _agrees_in(exercise, first, objects) and (match := _match(exercise, objects, observed))
+        if (single is None or set(pair) & set(single.misconceptions))
+        and _begins_alike(exercise, first, objects)
+        and _agrees_in(exercise, first, objects)
+        and (match := _match(exercise, objects, observed))
     ]
     if not matches:
         return None
     pair, objects, match = max(matches, key=lambda found: _rank(found[2]))
     return _diagnosis(exercise, pair, True, objects, match, observed)
+
+
+def _begins_alike(exercise: CodeExercise, one: _Observed, objects: Objects) -> bool:
+    """Do the first steps agree? There are a thousand pairs and more: most are ruled out at a quarter of the cost."""
+    short = _beginning(one.case)
+    variant = variant_evidence(exercise, short, objects)
+    return variant.problem is None and all(
+        deviation(one.found.arrays[name][: len(rows)], rows, stepped=True) <= short.tolerance
+        for name, rows in variant.arrays.items()
+        if name in variant.stepped and name in one.found.arrays and not name.startswith((*short.may_lack, "\0"))
+    )
+
+
+@lru_cache(maxsize=256)
+def _beginning(case: Case) -> Case:
+    """The same case, two steps long."""
+    cut = {key: case.inputs[key][:2] for key in ("grads", "calls") if key in case.inputs}
+    return replace(case, inputs={**case.inputs, **cut})
 
 
 @lru_cache(maxsize=64)

@@ -66,9 +66,14 @@ def _write(data: Mapping[str, Any]) -> None:
 
 
 def writable() -> bool:
-    path = state_file()
-    folder = next((parent for parent in path.parents if parent.exists()), None)
-    return folder is not None and os.access(path if path.exists() else folder, os.W_OK)
+    """Can progress be kept? Found by trying: permissions alone do not tell."""
+    folder = state_file().parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,8 @@ class _Row:
 
     @property
     def words(self) -> str:
-        by_mark = {"✎": "graded by hand", "✓": "done", "…": "begun", "○": "not started"}
+        begun = "answered" if self.entry.get("answered") else "begun"
+        by_mark = {"✎": "graded by hand", "✓": "done", "…": begun, "○": "not started"}
         hints = self.entry.get("hints", 0)
         used = f", {hints} hint{'' if hints == 1 else 's'}" if hints else ""
         return by_mark[self.mark] + used

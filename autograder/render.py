@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -42,14 +44,18 @@ def _points(points: float) -> str:
 
 
 def passed_line(verdict: Verdict) -> str:
-    """What was compared, how closely it agrees, how long it took."""
+    """What was compared, where, how closely it agrees, how long it took."""
     cases = [case for case in verdict.cases if case.passed]
     steps = sum(case.steps for case in cases)
-    worst = max((case.deviation for case in cases), default=0.0)
     what = f"{_count(len(cases), 'case')}, {_count(steps, 'step')}" if steps else _count(len(cases), "case")
-    agreement = "identical" if worst == 0 else f"largest deviation {worst:.0e} of the way moved"
-    compared = f"Compared {verdict.compares}: " if verdict.compares else ""
-    return f"{compared}{what}, {agreement}; {verdict.seconds * 1e3:.0f} ms."
+    where = " and ".join(dict.fromkeys(case.device for case in cases if case.device))
+    worst: dict[str, float] = {}
+    for case in cases:
+        worst[case.dtype] = max(worst.get(case.dtype, 0.0), case.deviation)
+    agreement = ", ".join(
+        f"{'identical' if gap == 0 else f'within {gap:.0e}'} in {dtype}" for dtype, gap in worst.items()
+    )
+    return f"Compared {verdict.compares}: {what} on {where}; {agreement}. {verdict.seconds * 1e3:.0f} ms."
 
 
 def _count(number: int, noun: str) -> str:
@@ -111,11 +117,26 @@ def problem_lines(problem: Problem, hidden: bool = False) -> list[str]:
     return lines
 
 
-def violation_lines(case: CaseVerdict) -> list[str]:
-    """Broken rules; of a hidden case only their names."""
-    if case.hidden:
-        return [f"{name} is not as it should be." for name in sorted(case.broken)]
-    return list(case.violations)
+@dataclass(frozen=True)
+class Violation:
+    """A broken rule, in which case, with further lines (such as the student's own that waits for the device)."""
+
+    where: str
+    text: str
+    details: tuple[str, ...]
+
+
+def violations(verdict: Verdict) -> list[Violation]:
+    """Every broken rule once, visible cases first; of hidden cases only the rules' names are told."""
+    found: dict[str, Violation] = {}
+    for case in sorted(verdict.failed_cases, key=lambda case: case.hidden):
+        if case.hidden:
+            for name in sorted(case.broken):
+                found.setdefault(name, Violation("In a hidden case", f"{name} is not as it should be.", ()))
+            continue
+        for name, text, details in case.violations:
+            found.setdefault(name, Violation(f"Case “{case.name}”", f"{text[:1].upper()}{text[1:]}", details))
+    return list(found.values())
 
 
 def departure_line(case: CaseVerdict) -> str:
@@ -176,12 +197,10 @@ def as_text(verdict: Verdict, diagnosis: Diagnosis | None = None, hint: bool = F
     """The verdict for terminals, logs, screen readers and nbgrader's Validate."""
     lines = [f"{'✓' if verdict.passed else '✗'} {headline(verdict)}"]
     if verdict.quiz and verdict.decided and not verdict.unusable:
-        return "\n".join(
-            [*lines, *(f"  {'✓' if c.passed else '✗'} {c.name}: {''.join(c.violations)}" for c in verdict.cases)]
-        )
-    if verdict.passed:
+        return "\n".join([*lines, *(f"  {'✓' if c.passed else '✗'} {c.name}: {c.remark}" for c in verdict.cases)])
+    if verdict.passed and verdict.compares:
         lines.append(f"  {passed_line(verdict)}")
-    else:
+    elif not verdict.passed:
         lines += [f"  {line}" for line in _failure_lines(verdict, diagnosis)]
     if verdict.decided:
         lines += [f"  {_group_line(verdict, group.name)}" for group in verdict.groups]
@@ -207,8 +226,9 @@ def _failure_lines(verdict: Verdict, diagnosis: Diagnosis | None) -> Iterable[st
     where = "a hidden case" if case.hidden else f"case “{case.name}”"
     if line := departure_line(case):
         yield f"First departure, {where}: {line}"
-    yield from (f"{where[:1].upper()}{where[1:]}: {violation}" for violation in violation_lines(case))
-    yield from (f"  {detail}" for detail in case.details if not case.hidden)
+    for violation in violations(verdict):
+        yield f"{violation.where}: {violation.text}"
+        yield from (f"  {detail}" for detail in violation.details)
     if not verdict.decided:
         yield "Groups: " + ", ".join(f"{group.name} {'✓' if group.passed else '✗'}" for group in verdict.groups)
 
@@ -255,7 +275,7 @@ def as_html(verdict: Verdict, diagnosis: Diagnosis | None = None, hint: bool = F
 
 def _answer_html(case: CaseVerdict) -> str:
     mark = _mark("✓", GREEN) if case.passed else _mark("✗", VERMILLION)
-    feedback = escape("".join(case.violations))
+    feedback = rich(case.remark)
     return f'<p style="margin:.35em 0 0 0">{mark} <b>{escape(case.name)}.</b> {feedback}</p>'
 
 
@@ -268,7 +288,12 @@ def panel(inner: str, colour: str) -> str:
 
 
 def _p(text: str) -> str:
-    return f'<p style="margin:.35em 0 0 0">{escape(text)}</p>' if text else ""
+    return f'<p style="margin:.35em 0 0 0">{rich(text)}</p>' if text else ""
+
+
+def rich(text: str) -> str:
+    """Escaped text in which `this` is set as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _mark(mark: str, colour: str) -> str:
@@ -291,21 +316,20 @@ def _failure_html(verdict: Verdict, diagnosis: Diagnosis | None) -> list[str]:
         parts.append(f'<p style="margin:.5em 0 0 0"><b>{escape(where)}.</b> {escape(line)}</p>')
     if case.trace is not None and not case.hidden:
         parts.append(drawing(case.trace))
-    for violation in violation_lines(case):
-        prefix = (
-            "" if case.departure else f"<b>{escape('In a hidden case' if case.hidden else f'Case “{case.name}”')}.</b> "
-        )
-        parts.append(f'<p style="margin:.5em 0 0 0">{prefix}{escape(violation)}</p>' if violation else "")
-    if case.details and not case.hidden:
-        items = "".join(f"<li><code>{escape(detail)}</code></li>" for detail in case.details)
-        parts.append(f'<ul style="margin:.2em 0 0 1.2em;padding:0">{items}</ul>')
-    return parts
+    return parts + [_violation_html(violation) for violation in violations(verdict)]
+
+
+def _violation_html(violation: Violation) -> str:
+    text = f'<p style="margin:.5em 0 0 0"><b>{escape(violation.where)}.</b> {rich(violation.text)}</p>'
+    if not violation.details:
+        return text
+    items = "".join(f"<li>{rich(detail)}</li>" for detail in violation.details)
+    return f'{text}<ul style="margin:.2em 0 0 1.2em;padding:0">{items}</ul>'
 
 
 def _diagnosis_html(diagnosis: Diagnosis) -> str:
     items = "".join(
-        f'<p style="margin:.35em 0 0 0">→ <b>{escape(title)}.</b> {escape(explanation)} '
-        f"<i>Re-read {escape(reread)}.</i></p>"
+        f'<p style="margin:.35em 0 0 0">→ <b>{rich(title)}.</b> {rich(explanation)} <i>Re-read {rich(reread)}.</i></p>'
         for title, explanation, reread in diagnosis_lines(diagnosis)
     )
     coincides = coincidence_line(diagnosis)
@@ -322,14 +346,15 @@ def _problem_html(problem: Problem, hidden: bool) -> str:
 
 
 def _groups_html(verdict: Verdict) -> str:
+    cell = 'style="text-align:left;padding:.1em 1.2em .1em 0"'
     rows = "".join(
-        f'<tr><td style="text-align:left">{_mark("✓" if g.passed else "✗", GREEN if g.passed else VERMILLION)} '
-        f'{escape(g.name)}</td><td style="text-align:right">{_points(g.earned)} of {_points(g.points)}</td>'
-        f'<td style="text-align:left">{escape(_case_counts(verdict, g.name).strip(" ()"))}</td></tr>'
+        f"<tr><td {cell}>{_mark('✓' if g.passed else '✗', GREEN if g.passed else VERMILLION)} {escape(g.name)}</td>"
+        f"<td {cell}>{_points(g.earned)} of {_points(g.points)}</td>"
+        f"<td {cell}>{escape(_case_counts(verdict, g.name).strip(' ()'))}</td></tr>"
         for g in verdict.groups
     )
-    head = '<tr><th style="text-align:left" scope="col">group</th><th scope="col">points</th><th scope="col"></th></tr>'
-    return f'<table style="margin:.5em 0 0 0"><thead>{head}</thead><tbody>{rows}</tbody></table>'
+    heads = "".join(f'<th scope="col" {cell}>{title}</th>' for title in ("group", "points", "cases"))
+    return f'<table style="margin:.5em 0 0 0"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>'
 
 
 def _foot(verdict: Verdict, hint: bool) -> str:

@@ -20,6 +20,10 @@ from autograder.exercise import Case, CodeExercise, Part, QuizExercise
 INFINITE = float("inf")
 
 
+#: A broken rule: its name, one line for the student, further lines.
+Broken = tuple[str, str, tuple[str, ...]]
+
+
 @dataclass(frozen=True)
 class Departure:
     """The first place where a trajectory leaves the reference. `step` is None for arrays without steps."""
@@ -43,7 +47,7 @@ class Trace:
 
 @dataclass(frozen=True, eq=False)
 class CaseVerdict:
-    """`violations` are one-line reasons beside (or instead of) numbers that depart; `details` explain them."""
+    """`violations` are rules that were broken, beside (or instead of) numbers that depart."""
 
     name: str
     group: str
@@ -52,11 +56,17 @@ class CaseVerdict:
     deviation: float = 0.0
     departure: Departure | None = None
     trace: Trace | None = None
-    violations: tuple[str, ...] = ()
-    details: tuple[str, ...] = ()
-    broken: frozenset[str] = frozenset()  # names of the rules behind `violations`
+    violations: tuple[Broken, ...] = ()
     problem: Problem | None = None
     steps: int = 0
+    dtype: str = ""
+    device: str = ""
+    remark: str = ""  # what is said about a quiz's answer
+
+    @property
+    def broken(self) -> frozenset[str]:
+        """Names of the broken rules."""
+        return frozenset(name for name, _, _ in self.violations)
 
 
 @dataclass(frozen=True)
@@ -176,12 +186,15 @@ def judge_case(case: Case, found: Evidence, expected: Evidence) -> CaseVerdict:
         deviation=deviation,
         departure=departure,
         trace=_trace(departure, found, expected),
-        violations=tuple(text for _, text, _ in rules),
-        details=tuple(line for _, _, lines in rules for line in lines),
-        broken=frozenset(name for name, _, _ in rules),
+        violations=tuple(rules),
         problem=found.problem,
         steps=max((len(expected.arrays[name]) - 1 for name in expected.stepped), default=0),
+        dtype=case.inputs.get("dtype", "float64"),
+        device="a pretend GPU" if case.collector == "launches" else _DEVICES.get(case.inputs.get("device", "cpu"), ""),
     )
+
+
+_DEVICES = {"cpu": "the CPU", "pretend": "a pretend GPU", "cuda": "the GPU"}
 
 
 def _without(expected: Evidence, names: tuple[str, ...]) -> Evidence:
@@ -189,10 +202,6 @@ def _without(expected: Evidence, names: tuple[str, ...]) -> Evidence:
         return expected
     arrays = {name: array for name, array in expected.arrays.items() if not name.startswith(names)}
     return replace(expected, arrays=arrays, stepped=expected.stepped & arrays.keys())
-
-
-#: name of the rule, one line for the student, further lines
-Broken = tuple[str, str, tuple[str, ...]]
 
 
 def _shapes(case: Case, found: Evidence, expected: Evidence) -> list[Broken]:
@@ -246,7 +255,8 @@ def _limits(case: Case, found: Evidence) -> list[Broken]:
         if isinstance(count, (int, float)) and count > limit.at_most:
             where = found.facts.get(f"{limit.fact}: where", [])
             lines = tuple(where) if isinstance(where, list) else ()
-            text = f"{limit.fact}: {count:g}, at most {limit.at_most:g} allowed. {limit.why}"
+            allowed = f"at most {limit.at_most:g}" if limit.at_most else "none"
+            text = f"{limit.fact}: {count:g}, {allowed} allowed. {limit.why}"
             broken.append((limit.fact, text, lines))
     return broken
 
@@ -295,7 +305,10 @@ def displacement(array: Array, stepped: bool) -> float:
 
 
 def first_departure(found: Evidence, expected: Evidence, tolerance: float) -> Departure | None:
-    """The earliest step at which any array is outside the tolerance; in that step, the array that is most."""
+    """The earliest step at which any array is outside the tolerance; in that step, the array that is most.
+
+    Trajectories come before arrays without steps: they can be drawn.
+    """
     best: tuple[float, float, Departure] | None = None
     for name, array in expected.arrays.items():
         got = found.arrays.get(name)
@@ -310,9 +323,9 @@ def first_departure(found: Evidence, expected: Evidence, tolerance: float) -> De
         step = int(np.argmax(outside.reshape(len(outside), -1).any(axis=1))) if stepped else 0
         here = relative[step] if stepped else relative
         index = tuple(int(i) for i in np.unravel_index(int(np.argmax(here)), here.shape))
-        place = (step, *index) if stepped else index
+        place: tuple[int, ...] = (step, *index) if stepped else index
         departure = Departure(name, step if stepped else None, index, _number(array[place]), _number(got[place]))
-        rank = (step, -float(here[index]))
+        rank = (step if stepped else INFINITE, -float(here[index]))
         if best is None or rank < best[:2]:
             best = (*rank, departure)
     return best[2] if best else None
@@ -325,7 +338,7 @@ def _number(value: Any) -> float:
 def _trace(departure: Departure | None, found: Evidence, expected: Evidence) -> Trace | None:
     if departure is None or departure.step is None:
         return None
-    place = (slice(None), *departure.index)
+    place: tuple[Any, ...] = (slice(None), *departure.index)
     name = departure.quantity
     return Trace(name, departure.index, expected.arrays[name][place], found.arrays[name][place])
 
@@ -368,7 +381,7 @@ def _judge_part(part: Part, group: str, found: Evidence, reveal: bool) -> CaseVe
     if not reveal:
         return CaseVerdict(part.name, group, False, True)
     right, feedback = mark_answer(part, answer)
-    return CaseVerdict(part.name, group, False, right, violations=(feedback,))
+    return CaseVerdict(part.name, group, False, right, remark=feedback)
 
 
 def mark_answer(part: Part, answer: Fact) -> tuple[bool, str]:

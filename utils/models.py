@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -21,14 +22,14 @@ class Ensemble(torch.nn.Module):
     def __init__(self, sizes: Sequence[int], members: int, generator: torch.Generator) -> None:
         super().__init__()
         self.weights, self.biases = torch.nn.ParameterList(), torch.nn.ParameterList()
-        for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+        for inputs, outputs in itertools.pairwise(sizes):
             weight = torch.randn(members, inputs, outputs, generator=generator) / inputs**0.5
             self.weights.append(torch.nn.Parameter(weight))
             self.biases.append(torch.nn.Parameter(torch.zeros(members, 1, outputs)))
 
     @property
     def members(self) -> int:
-        return self.weights[0].shape[0]
+        return int(self.weights[0].shape[0])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         last = len(self.weights) - 1
@@ -51,4 +52,5 @@ def member_losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 @torch.no_grad()
 def accuracy(model: Ensemble, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Fraction of right answers of each member, shape (members,)."""
-    return (model(x).argmax(-1) == labels).float().mean(1)
+    right: torch.Tensor = model(x).argmax(-1) == labels
+    return right.float().mean(1)

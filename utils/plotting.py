@@ -95,8 +95,7 @@ def contours(ax: Axes, surface: Surface, levels: int = 18) -> None:
     ax.contour(x, y, z, levels=levels, colors="0.6", linewidths=0.6)
     ax.set(xlim=(left, right), ylim=(bottom, top), xlabel="x", ylabel="y")
     ax.grid(False)
-    if surface.goal:
-        ax.plot(*surface.goal, marker="*", color=BLACK, markersize=11, linestyle="none", zorder=5)
+    ax.plot(*surface.goal, marker="*", color=BLACK, markersize=11, linestyle="none", zorder=5)
 
 
 def quadratic_contours(ax: Axes, hessian: Array, minimum: Array, window: tuple[float, float, float, float]) -> None:
@@ -122,7 +121,7 @@ def paths(ax: Axes, surface: Surface, named: Mapping[str, Array], every: int = 1
 
 def label_ends(ax: Axes, gap: float = 0.055) -> None:
     """Write each line's label at its right end instead of a legend, kept apart vertically."""
-    lines = [line for line in ax.get_lines() if not line.get_label().startswith("_")]  # type: ignore[union-attr]
+    lines = [line for line in ax.get_lines() if not str(line.get_label()).startswith("_")]
     ends = []
     for line in lines:
         x, y = (np.asarray(data, dtype=float) for data in line.get_data())

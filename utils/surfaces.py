@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ class Surface:
     f: Function
     start: tuple[float, float]
     window: tuple[float, float, float, float]  # x from, x to, y from, y to
-    goal: tuple[float, float] | None  # the minimum; None for a surface without one
+    goal: tuple[float, float]  # a minimum
     character: str
 
 
@@ -62,6 +63,41 @@ def descend(surface: Surface, make_optimizer: Callable[[Any], Any], steps: int) 
         opt.step()
         path.append(w.detach().clone())
     return torch.stack(path).numpy()
+
+
+def scaled(surface: Surface, factor: float) -> Surface:
+    """The same surface in other units: f times a factor."""
+    return replace(surface, f=lambda x, y: factor * surface.f(x, y))
+
+
+def distances(surface: Surface, path: Array, most: float = 1e3) -> Array:
+    """Distance of each point of a path to the surface's minimum, shape (len(path),); cut off at `most`."""
+    away = np.linalg.norm(np.clip(np.nan_to_num(path, nan=most), -most, most) - np.array(surface.goal), axis=1)
+    cut: Array = np.minimum(away, most)
+    return cut
+
+
+@dataclass(frozen=True, eq=False)
+class TunedPath:
+    """The best of several learning rates: its path, and how far above the minimum's value it ended."""
+
+    lr: float
+    path: Array
+    gap: float
+
+
+def tuned(surface: Surface, make_optimizer: Callable[..., Any], lrs: Array, steps: int) -> TunedPath:
+    """Try `make_optimizer([w], lr=…)` for every lr.
+
+    The best one has the lowest f on average over the steps, on a logarithmic scale above the minimum's value.
+    """
+    lowest = values(surface, np.array([surface.goal]))[0]
+    tried = []
+    for lr in lrs:
+        path = descend(surface, partial(make_optimizer, lr=float(lr)), steps)
+        gaps = np.clip(np.nan_to_num(values(surface, path) - lowest, nan=1e9), 1e-6, 1e9)
+        tried.append((float(np.log10(gaps).mean()), TunedPath(float(lr), path, float(gaps[-1]))))
+    return min(tried, key=lambda one: one[0])[1]
 
 
 def values(surface: Surface, path: Array) -> Array:

@@ -164,7 +164,7 @@ def foreign_checkpoint(case: Case, objects: Sequence[Any], record: Record) -> No
 def master_weights(case: Case, objects: Sequence[Any], record: Record) -> None:
     """Train bf16 parameters; half-way, if `reload`, through state_dict and load_state_dict into a new optimizer."""
     cls = the_class(objects[0], "MasterAdam", ["step", "load_state_dict"])
-    inputs = {**case.inputs, "dtype": "bfloat16"}
+    inputs = case.inputs
     training, last = _Training(cls, inputs, inputs["params"]), len(inputs["grads"])
     stop = inputs.get("reload", 0)
     rows = [training.copies(), *training.run(1, stop or last)]

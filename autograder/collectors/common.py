@@ -64,8 +64,8 @@ def the_class(candidate: object, name: str, methods: Sequence[str]) -> type:
         raise ProtocolError(f"{name} should be a class, but it is {_described(candidate)}")
     for method in methods:
         found = getattr(candidate, method, None)
-        inherited = getattr(torch.optim.Optimizer, method, None)
-        if not callable(found) or (method == "step" and found is inherited):
+        found = getattr(found, "__wrapped__", found)  # torch wraps a class's step when its first object is made
+        if not callable(found) or found is torch.optim.Optimizer.step:
             raise ProtocolError(f"{candidate.__name__} has no method `{method}`")
     return candidate
 

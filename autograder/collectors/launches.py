@@ -16,7 +16,7 @@ from autograder.collectors.common import Place, the_class
 from autograder.collectors.optimizer import Run
 from autograder.evidence import Record
 from autograder.exercise import Case
-from autograder.launches import DeviceMix, LaunchCounter, Section
+from autograder.launches import DeviceMix, Event, LaunchCounter, Section
 
 RATIO = "launches for many parameters over launches for one"
 SYNCS = "host synchronisations per step"
@@ -102,6 +102,10 @@ def _facts(record: Record, inputs: Mapping[str, Any], few: _Counted, many: _Coun
     record.fact(BYTES, round(max(section.allocated_bytes for section in many.counted) / size, 2))
 
 
-def _lines(events: Sequence[Any]) -> list[str]:
-    """Each line of student code once, in order."""
-    return list(dict.fromkeys(f"line {e.line} of {e.function}: `{e.source}` ({e.what})" for e in events))[:5]
+def _lines(events: Sequence[Event]) -> list[str]:
+    """Each line of student code once, in order, the first five."""
+    lines = []
+    for event in events:
+        source = f", `{event.source}`" if event.source else ""
+        lines.append(f"line {event.line} of {event.function}{source}: {event.what}")
+    return list(dict.fromkeys(lines))[:5]

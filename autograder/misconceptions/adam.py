@@ -70,16 +70,17 @@ def update(
 ) -> Tensor:
     """The new weight; `state` ("exp_avg", "exp_avg_sq", and "max_exp_avg_sq" for AMSGrad) changes in place."""
     b1, b2 = betas[::-1] if _switch(faults, "betas") == "swapped" else betas
-    t = torch.tensor(float(t)) if faults.get("as") == "tensors" else t
-    t = 1 if _switch(faults, "count") == "never" else t + _switch(faults, "t")
+    number: Any = 1 if _switch(faults, "count") == "never" else t + _switch(faults, "t")
+    if faults.get("as") == "tensors":  # 1 - beta**0 = 0 then gives inf and nan where floats raise ZeroDivisionError
+        number = torch.tensor(float(number))
     m, v = _average(g, state, b1, b2, faults)
-    v = _maximum(v, state, 1 - b2**t, amsgrad, faults)
-    c1, c2 = _correctors(b1, b2, t, faults)
+    v = _maximum(v, state, 1 - b2**number, amsgrad, faults)
+    c1, c2 = _correctors(b1, b2, number, faults)
     if _switch(faults, "stored") == "corrected":
         state["exp_avg"].copy_(m / c1)
         state["exp_avg_sq"].copy_(v / c2)
     d = _denominator(v, c2, eps, faults)
-    new = w + _switch(faults, "sign") * lr * (m / c1) / d
+    new: Tensor = w + _switch(faults, "sign") * lr * (m / c1) / d
     return new + eps if _switch(faults, "eps") == "on the weight" else new
 
 
@@ -195,7 +196,7 @@ class Simulator(torch.optim.Optimizer):
                     self._without_gradient(p, group)
 
     def _counts_without_gradient(self) -> bool:
-        return _switch(self.faults, "count") == "steps"
+        return bool(_switch(self.faults, "count") == "steps")
 
     def _without_gradient(self, p: Tensor, group: dict[str, Any]) -> None:
         if _switch(self.faults, "none") == "zero":
@@ -231,7 +232,7 @@ class Simulator(torch.optim.Optimizer):
         own = self.state[p]
         own["t"] = own.get("t", 0) + 1
         how = _switch(self.faults, "count")
-        return {"calls": self.calls, "steps": self.steps}.get(how, own["t"])
+        return int({"calls": self.calls, "steps": self.steps}.get(how, own["t"]))
 
     def _one(self, p: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
         state = self._state(p)
@@ -327,6 +328,14 @@ def step_function(faults: Faults) -> Callable[..., None]:
             w.copy_(new)
 
     return adam_step
+
+
+#: Rows about Adam that are no wrong program, and where the course deals with them.
+ELSEWHERE = {
+    "A9": "adam.q1 (the first step does not depend on the gradient's size) and section 3 (steps longer than lr)",
+    "A10": "08_large_batch_scaling: how lr depends on the batch size",
+    "W7": "adam.q4 (AdamW's decay is no Gaussian prior)",
+}
 
 
 # --- the catalogue's rows -------------------------------------------------------------------------------------------

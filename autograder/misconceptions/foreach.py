@@ -58,7 +58,7 @@ class _Foreach(torch.optim.Optimizer):
         return float(step.item()) if isinstance(step, Tensor) else step
 
     def _update(self, ps: list[Tensor], states: list[dict[str, Any]], group: dict[str, Any]) -> None:
-        f, grads = self.faults, [p.grad for p in ps]
+        f, grads = self.faults, [p.grad for p in ps if p.grad is not None]
         if f.get("sync") == "norm" and float(torch.stack(torch._foreach_norm(grads)).sum()) == 0.0:
             return
         b1, b2 = group["betas"][::-1] if f.get("betas") == "swapped" else group["betas"]

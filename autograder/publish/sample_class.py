@@ -72,7 +72,7 @@ def source_solutions(path: Path) -> dict[str, str]:
     for cell in notebook.cells:
         match = _BLOCK.match(cell.source)
         if cell.cell_type == "code" and match:
-            found[match.group(1)] = _SOLUTION.sub("", cell.source)
+            found[match.group(1)] = _SOLUTION.sub("", cell.source).rstrip()
     return found
 
 

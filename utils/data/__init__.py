@@ -104,7 +104,8 @@ def _mnist1d_row(template: Array, rng: np.random.Generator) -> Array:
 def _gaussian(width: float) -> Array:
     """A smoothing kernel over 17 points."""
     weights: Array = np.exp(-0.5 * (np.arange(-8, 9) / width) ** 2)
-    return weights / weights.sum()
+    normalised: Array = weights / weights.sum()
+    return normalised
 
 
 _SMOOTH = _gaussian(2.0)

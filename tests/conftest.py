@@ -1,0 +1,43 @@
+"""Shared by all tests: nobody's own progress is touched, and tools beside this Python are found."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# nbgrader and Jupyter start their tools by name
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+
+
+@pytest.fixture(autouse=True)
+def own_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Each test keeps its progress in a file of its own, and runs in no nbgrader mode."""
+    file = tmp_path / "progress.json"
+    monkeypatch.setenv("AUTOGRADER_STATE", str(file))
+    for name in ("NBGRADER_EXECUTION", "NBGRADER_VALIDATING", "AUTOGRADER_SELF_STUDY"):
+        monkeypatch.delenv(name, raising=False)
+    return file
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    return ROOT
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip with a reason what this machine cannot run."""
+    import torch
+
+    no_gpu = pytest.mark.skip(reason="needs a CUDA device")
+    no_browser = pytest.mark.skip(reason="needs Chromium (apt-get install chromium)")
+    for item in items:
+        if "gpu" in item.keywords and not torch.cuda.is_available():
+            item.add_marker(no_gpu)
+        if "browser" in item.keywords and shutil.which("chromium") is None:
+            item.add_marker(no_browser)

@@ -1,0 +1,235 @@
+"""What notebooks import from `utils`."""
+
+from __future__ import annotations
+
+import builtins
+import io
+from contextlib import redirect_stdout
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+
+matplotlib.use("agg")
+
+from utils import data, device, models, plotting, progress, surfaces, training, widgets
+
+# --- device ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_device_is_chosen_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    choice = device.choose()
+    assert choice.device.type == "cpu"
+    assert "no GPU found" in str(choice)
+    assert str(device.choose("cpu")) == "cpu: as you asked."
+
+
+def test_a_device_that_does_not_work_is_passed_over_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    choice = device.choose("cuda:99")
+    assert choice.device.type in ("cpu", "cuda", "mps")
+    assert "cuda:99 does not work here" in choice.reason
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda i: ((1, 9), (5, 9))[i])
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda name: "a GPU")
+    assert device._roomiest() == 1
+    if not torch.backends.cuda.is_built():
+        assert device.choose().device.type == "cpu", "drivers without a working GPU"
+
+
+# --- data -----------------------------------------------------------------------------------------------------------
+
+
+def test_digits_are_real_split_and_standardised() -> None:
+    split = data.digits()
+    assert split.train_x.shape == (1437, 64)
+    assert split.test_x.shape == (360, 64)
+    assert split.train_x.dtype == torch.float32
+    assert abs(float(split.train_x.mean())) < 1e-5
+    assert abs(float(split.train_x.std()) - 1) < 1e-3
+    assert sorted(split.train_y.unique().tolist()) == list(range(10))
+    assert torch.equal(split.test_x, data.digits().test_x)
+    assert not torch.equal(split.test_x, data.digits(seed=1).test_x)
+    with pytest.raises(ValueError, match="test must be between 1 and 1796, not 0"):
+        data.digits(test=0)
+
+
+def test_mnist1d_is_reproducible_balanced_and_hard_for_a_linear_model() -> None:
+    split = data.mnist1d(train=2000, test=500)
+    assert split.train_x.shape == (2000, 40)
+    assert torch.equal(split.train_x, data.mnist1d(train=2000, test=500).train_x)
+    counts = torch.bincount(torch.cat([split.train_y, split.test_y]))
+    assert counts.tolist() == [250] * 10
+    onehot = torch.nn.functional.one_hot(split.train_y).float()
+    x = torch.cat([split.train_x, torch.ones(2000, 1)], 1)
+    weights = torch.linalg.lstsq(x, onehot).solution
+    linear = (torch.cat([split.test_x, torch.ones(500, 1)], 1) @ weights).argmax(1).eq(split.test_y).float().mean()
+    assert 0.2 < float(linear) < 0.45
+
+
+# --- models and training --------------------------------------------------------------------------------------------
+
+
+def test_members_of_an_ensemble_train_as_if_alone() -> None:
+    split = data.digits()
+    model = models.Ensemble([64, 8, 10], 3, torch.Generator().manual_seed(0))
+    alone = models.Ensemble([64, 8, 10], 1, torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        for one, all_ in zip(alone.parameters(), model.parameters(), strict=True):
+            one.copy_(all_[1:2])
+    for net in (model, alone):
+        training.fit(net, torch.optim.Adam(net.parameters(), 0.01), split, 20, 32, torch.Generator().manual_seed(0))
+    for one, all_ in zip(alone.parameters(), model.parameters(), strict=True):
+        assert torch.allclose(one, all_[1:2], atol=1e-5)
+    assert models.accuracy(model, split.test_x, split.test_y).shape == (3,)
+
+
+def test_tuning_keeps_the_best_lr_and_tells_when_it_is_at_the_edge() -> None:
+    split = data.digits()
+
+    def fresh() -> models.Ensemble:
+        return models.Ensemble([64, 8, 10], 2, torch.Generator().manual_seed(0))
+
+    tuned = training.tune(fresh, lambda p, lr: torch.optim.SGD(p, lr), (1e-4, 0.3, 1e4), split, 40, 32)
+    assert tuned.lr == 0.3
+    assert not tuned.at_edge
+    assert set(tuned.tried) == {1e-4, 0.3, 1e4}
+    assert training.tune(fresh, lambda p, lr: torch.optim.SGD(p, lr), (1e-4, 0.3), split, 40, 32).at_edge
+
+
+def test_an_lr_factor_multiplies_the_first_lr() -> None:
+    model = models.Ensemble([64, 4, 10], 1, torch.Generator().manual_seed(0))
+    opt = torch.optim.SGD(model.parameters(), 0.5)
+    seen = []
+    opt.register_step_pre_hook(lambda o, *_: seen.append(o.param_groups[0]["lr"]))
+    training.fit(model, opt, data.digits(), 4, 8, torch.Generator().manual_seed(0), lr_factor=lambda t: 1 - t / 4)
+    assert seen == [0.5, 0.375, 0.25, 0.125]
+
+
+def test_progress_goes_to_stdout_and_cleans_up_after_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(1000))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
+    out = io.StringIO()
+    with redirect_stdout(out):
+        assert list(progress.bar([1, 2, 3], "training")) == [1, 2, 3]
+    text = out.getvalue()
+    assert "training [" in text
+    assert "2/3" in text
+    assert text.endswith("\r")
+    with redirect_stdout(out):
+        assert list(progress.bar(iter("ab"), "unknown length")) == ["a", "b"]
+
+
+# --- surfaces -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("surface", [surfaces.RAVINE, surfaces.SADDLE, surfaces.ROSENBROCK], ids=lambda s: s.name)
+def test_the_goal_of_a_surface_is_a_minimum(surface: surfaces.Surface) -> None:
+    goal = torch.tensor(surface.goal, dtype=torch.float64, requires_grad=True)
+    surface.f(goal[0], goal[1]).backward()
+    assert goal.grad is not None
+    assert float(goal.grad.abs().max()) < 1e-9
+    hessian = torch.autograd.functional.hessian(lambda w: surface.f(w[0], w[1]), goal.detach())
+    assert float(torch.linalg.eigvalsh(hessian).min()) > 0
+
+
+def test_paths_start_at_the_start_and_tuning_finds_a_good_lr() -> None:
+    path = surfaces.descend(surfaces.RAVINE, lambda p: torch.optim.SGD(p, 0.01), 5)
+    assert path.shape == (6, 2)
+    assert tuple(path[0]) == surfaces.RAVINE.start
+    best = surfaces.tuned(surfaces.RAVINE, torch.optim.SGD, np.array([1e-5, 0.03, 1.0]), 60)
+    assert best.lr == 0.03
+    scaled = surfaces.scaled(surfaces.RAVINE, 10)
+    assert surfaces.values(scaled, path)[0] == pytest.approx(10 * surfaces.values(surfaces.RAVINE, path)[0])
+    exploded = surfaces.descend(scaled, lambda p: torch.optim.SGD(p, 10.0), 300)
+    assert surfaces.distances(scaled, exploded)[-1] == 1e3
+
+
+# --- plotting -------------------------------------------------------------------------------------------------------
+
+
+def test_colours_come_with_line_styles_of_their_own() -> None:
+    assert len({str(line) for line in plotting.LINES}) == len(plotting.LINES) == len(plotting.CYCLE)
+
+
+def test_intervals_are_students_t() -> None:
+    mean, half = plotting.interval([1.0, 2.0, 3.0, 4.0, 5.0])
+    assert mean == 3.0
+    assert half == pytest.approx(2.776 * np.std([1, 2, 3, 4, 5], ddof=1) / 5**0.5)
+    assert np.isnan(plotting.interval([1.0])[1])
+
+
+def test_labels_at_line_ends_do_not_overlap() -> None:
+    plotting.style()
+    fig, (ax,) = plotting.panels("A title")
+    for i, y in enumerate((1.0, 1.001, 1.002, 5.0)):
+        ax.plot([0, 1], [0, y], label=f"line {i}")
+    plotting.label_ends(ax)
+    heights = sorted(text.xy[1] for text in ax.texts)
+    assert len(heights) == 4
+    assert min(np.diff(heights)) >= 0.05
+    matplotlib.pyplot.close(fig)
+
+
+# --- widgets --------------------------------------------------------------------------------------------------------
+
+
+def drawn() -> tuple[Any, Any]:
+    fig, (ax,) = plotting.panels("An explorer")
+    (line,) = ax.plot([0, 1], [0, 1])
+
+    def draw(slope: float) -> str:
+        line.set_data([0, 1], [0, slope])
+        return f"a line of slope {slope:g}"
+
+    return fig, draw
+
+
+def test_an_explorer_redraws_when_a_slider_moves_and_has_alt_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    import IPython.display
+
+    shown: list[Any] = []
+    monkeypatch.setattr(IPython.display, "display", shown.append)
+    fig, draw = drawn()
+    slope = widgets.slider("slope", 0, 2, 1.0, 0.1)
+    widgets.explorer(fig, draw, slope=slope)
+    view = shown[0].children[1]
+    before = view.value
+    assert 'alt="a line of slope 1"' in before
+    slope.value = 2.0
+    assert 'alt="a line of slope 2"' in view.value
+    assert view.value != before
+
+
+def test_without_ipywidgets_the_picture_stands_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    import IPython.display
+
+    real = builtins.__import__
+
+    def no_widgets(name: str, *rest: Any, **more: Any) -> Any:
+        if name == "ipywidgets":
+            raise ImportError(name)
+        return real(name, *rest, **more)
+
+    shown: list[Any] = []
+    monkeypatch.setattr(IPython.display, "display", shown.append)
+    monkeypatch.setattr(builtins, "__import__", no_widgets)
+    fig, draw = drawn()
+    widgets.explorer(fig, draw, slope=widgets.log_slider("slope", -1, 1, 0.5))
+    assert 'alt="a line of slope 0.5"' in shown[0].data
+
+
+def test_a_redraw_is_quick() -> None:
+    """0.15 s is the promise on an idle machine."""
+    import time
+
+    fig, draw = drawn()
+    widgets.picture(fig, draw(1.0))
+    start = time.perf_counter()
+    for slope in (0.5, 1.5):
+        widgets.picture(fig, draw(slope))
+    assert (time.perf_counter() - start) / 2 < 0.3
