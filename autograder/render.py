@@ -32,8 +32,8 @@ def headline(verdict: Verdict) -> str:
         return f"{name}: not started yet"
     if verdict.unusable:
         return f"{name}: {'no valid answer yet' if verdict.quiz else 'cannot be checked like this'}"
-    passed = sum(group.passed for group in verdict.groups)
-    return f"{name}: not passed yet ({passed} of {_count(len(verdict.groups), 'group')} pass)"
+    passed, of = sum(group.passed for group in verdict.groups), len(verdict.groups)
+    return f"{name}: not passed yet" + (f" ({passed} of {of} groups pass)" if of > 1 else "")
 
 
 def _points(points: float) -> str:
