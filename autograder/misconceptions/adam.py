@@ -225,6 +225,7 @@ class Simulator(torch.optim.Optimizer):
         state = self.common if how == "shared" else own
         if "exp_avg" not in state or state["exp_avg"].shape != p.shape or how == "reset":
             state.update(exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p))
+            state.pop("max_exp_avg_sq", None)
         return state
 
     def _count(self, p: Tensor) -> int:
