@@ -29,10 +29,10 @@ Kind = Literal[
 #: One module per notebook under `autograder.exercises`, in course order; each defines `EXERCISES`, a tuple.
 MODULES = ("start_here", "adam_adamw")
 
-#: Widest relative deviation at which two trajectories count as the same, by dtype. `benchmarks/tolerances.py` measures
-#: the spread between right implementations; each bound lies well above it and at least 100 times below the nearest
-#: wrong one (a test holds both).
-TOLERANCE = {"float64": 1e-9, "float32": 2e-5, "bfloat16": 6e-2}
+#: Widest relative deviation at which two trajectories count as the same, by dtype: several times the worst that right
+#: implementations differ by over 200 seeds and two thread counts (`benchmarks/tolerances.py`). Wrong ones are told apart
+#: by the float64 cases, where the nearest is many thousand tolerances away; low precision only has to work.
+TOLERANCE = {"float64": 1e-9, "float32": 1e-4, "bfloat16": 0.25}
 
 
 @dataclass(frozen=True, eq=False)

@@ -50,7 +50,7 @@ def test_no_two_rows_of_the_catalogue_look_alike(exercise: CodeExercise, audits:
     alike = [
         (k.id, k.nearest, k.separation)
         for k in matrix(audits, exercise).kills
-        if k.source == "catalogue" and k.separation < 10
+        if k.source == "catalogue" and k.separation < 5
     ]
     assert alike == []
 

@@ -55,7 +55,7 @@ class _Training:
     def __init__(self, cls: type, inputs: Mapping[str, Any], params: Sequence[Any], **options: Any) -> None:
         self.inputs = {**inputs, **options}
         dtype = getattr(torch, inputs.get("dtype", "float64"))
-        self.params = [torch.nn.Parameter(torch.as_tensor(array).to(dtype).clone()) for array in params]
+        self.params = [torch.nn.Parameter(torch.as_tensor(array).to(dtype, copy=True)) for array in params]
         self.opt = build(cls, self.params, self.inputs)
 
     def run(self, first: int, last: int) -> list[list[torch.Tensor]]:
@@ -66,7 +66,7 @@ class _Training:
                 for group, lr in zip(self.opt.param_groups, lrs[number - 1], strict=True):
                     group["lr"] = lr
             for parameter, gradient in zip(self.params, self.inputs["grads"][number - 1], strict=True):
-                parameter.grad = None if gradient is None else torch.as_tensor(gradient).to(parameter.dtype)
+                parameter.grad = None if gradient is None else torch.tensor(gradient, dtype=parameter.dtype)
             self.opt.step()
             rows.append(self.copies())
         return rows
