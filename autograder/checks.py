@@ -64,6 +64,7 @@ def check(exercise_id: str, *objects: Any, cases: Literal["visible", "hidden"] =
     if isinstance(exercise, QuizExercise):
         return _check_quiz(exercise, objects, hidden)
     assert isinstance(exercise, CodeExercise)
+    _refuse_borrowed(exercise, objects)
     with collecting():
         verdict, diagnosis = _decide(exercise, objects, hidden)
     _note(exercise, verdict, diagnosis)
@@ -89,6 +90,16 @@ def _count_objects(exercise: Exercise, objects: Sequence[Any]) -> None:
     if len(objects) != len(exercise.objects):
         usage = ", ".join([f'"{exercise.id}"', *exercise.objects])
         raise CheckFailed(f"write check({usage}): it needs {_objects(len(exercise.objects))}, not {len(objects)}")
+
+
+def _refuse_borrowed(exercise: CodeExercise, objects: Sequence[Any]) -> None:
+    """The exercise is to write what torch has: torch's own class, or a subclass of it, is no answer."""
+    for given in objects:
+        for base in getattr(given, "__mro__", ()):
+            name = f"torch.optim.{base.__name__}"
+            if base.__module__.startswith("torch.optim") and name in exercise.forbidden:
+                borrowed = f"{given.__name__} is" if given is base else f"{given.__name__} builds on"
+                raise CheckFailed(f"{borrowed} {name}, the reference itself: write the update yourself")
 
 
 def _objects(number: int) -> str:

@@ -61,11 +61,13 @@ def diagnose(
         single = _single(exercise, observed, start)
         if single is not None and not single.unexplained:
             return single
+        if single is None and all(one.verdict.still for one in observed if not one.verdict.passed):
+            return None  # nothing was changed: two faults that cancel would only mislead
         pair = _pair(exercise, observed, start, single) if number == 0 or single else None
         if pair is not None and (single is None or len(pair.explains) > len(single.explains)):
             return pair
-        if single is not None:
-            return single
+        if single is not None and len(single.explains) > len(single.unexplained):
+            return single  # a name that explains the minority of the failures is more likely to be wrong
     return None
 
 
@@ -75,7 +77,8 @@ def _single(exercise: CodeExercise, observed: Sequence[_Observed], start: int) -
         (misconception, objects, match)
         for misconception in exercise.misconceptions
         for objects in (misconception.objects, *misconception.also)
-        if _agrees_in(exercise, observed[start], objects) and (match := _match(exercise, objects, observed))
+        if _agrees_in(exercise, observed[start], objects, misconception.by_rules)
+        and (match := _match(exercise, objects, observed, misconception.by_rules))
     ]
     if not matches:
         return None
@@ -104,27 +107,31 @@ def _cost(case: Case) -> tuple[bool, bool]:
     ) != "float64"
 
 
-def _agrees_in(exercise: CodeExercise, one: _Observed, objects: Objects) -> bool:
+def _agrees_in(exercise: CodeExercise, one: _Observed, objects: Objects, by_rules: bool = False) -> bool:
     """Does a variant fail this failed case in the same way?"""
     variant = variant_evidence(exercise, one.case, objects)
     judged = judge_case(one.case, variant, expected_evidence(exercise, one.case))
-    return agrees(one.case, one.found, one.verdict, variant, judged)
+    return agrees(one.case, one.found, one.verdict, variant, judged, by_rules=by_rules)
 
 
-def _match(exercise: CodeExercise, objects: Objects, observed: Sequence[_Observed]) -> _Match | None:
+def _match(
+    exercise: CodeExercise, objects: Objects, observed: Sequence[_Observed], by_rules: bool = False
+) -> _Match | None:
     """How well a variant agrees with what was observed; None when it is ruled out or explains nothing."""
     explained, in_full = [], True
     for i, one in enumerate(observed):
         variant = variant_evidence(exercise, one.case, objects)
         judged = judge_case(one.case, variant, expected_evidence(exercise, one.case))
         # agreement decides, not passing: close to a tolerance two runs that agree can lie on either side of it
-        alike = agrees(one.case, one.found, one.verdict, variant, judged)
+        alike = agrees(one.case, one.found, one.verdict, variant, judged, by_rules=by_rules)
         if one.verdict.passed:
             if not judged.passed and not alike:
                 return None
         elif alike:
             explained.append(i)
-            in_full = in_full and agrees(one.case, one.found, one.verdict, variant, judged, in_full=True)
+            in_full = in_full and agrees(
+                one.case, one.found, one.verdict, variant, judged, in_full=True, by_rules=by_rules
+            )
     return _Match(tuple(explained), in_full) if explained else None
 
 
@@ -140,9 +147,15 @@ def agrees(
     judged: CaseVerdict,
     variant: Evidence,
     variant_judged: CaseVerdict,
+    *,
     in_full: bool = False,
+    by_rules: bool = False,
 ) -> bool:
     """Do two runs look the same in this case?"""
+    # a run that ended in an exception shows only the rules it broke until then
+    until_then = found.problem is not None and judged.broken < variant_judged.broken
+    if by_rules and judged.broken and (until_then or judged.broken == variant_judged.broken):
+        return True
     if found.problem is not None or variant.problem is not None:
         same_rules = bool(judged.broken) and judged.broken == variant_judged.broken
         return same_rules or _same_problem(found.problem, variant.problem)
@@ -154,6 +167,8 @@ def agrees(
     ]
     if any(deviation(found.arrays[n], variant.arrays[n], n in variant.stepped) > case.tolerance for n in names):
         return False
+    if not names and not judged.broken:
+        return False  # nothing was compared: that is no agreement
     rules = judged.broken == variant_judged.broken
     return rules or _only_optional(case, judged.broken ^ variant_judged.broken)
 
@@ -163,7 +178,7 @@ def _only_optional(case: Case, names: frozenset[str]) -> bool:
 
 
 def _same_problem(one: Problem | None, other: Problem | None) -> bool:
-    """The same kind of exception with the same message, numbers and names in quotes aside."""
+    """The same kind of exception with the same message, numbers aside."""
     if one is None or other is None or (one.kind, one.type) != (other.kind, other.type):
         return False
     if one.type == "ZeroDivisionError":  # Python words it differently for ints, floats and powers
@@ -172,7 +187,7 @@ def _same_problem(one: Problem | None, other: Problem | None) -> bool:
 
 
 def _wording(message: str) -> str:
-    return re.sub(r"'[^']*'|[-\d.]+", "#", message)
+    return re.sub(r"[-\d.]+", "#", message)
 
 
 def _diagnosis(
@@ -186,7 +201,7 @@ def _diagnosis(
     explained = {observed[i].case.name for i in match.explained}
     equal = []
     for one in observed:
-        if one.verdict.passed:
+        if one.verdict.passed and not one.case.own:  # where only counts are looked at, equal numbers mean nothing
             variant = variant_evidence(exercise, one.case, objects)
             if judge_case(one.case, variant, expected_evidence(exercise, one.case)).passed:
                 equal.append(one.case.name)
@@ -262,12 +277,20 @@ def _pairs(exercise: CodeExercise) -> tuple[tuple[tuple[Misconception, ...], Obj
 
 _ADVICE = (
     (
+        r"'NoneType' object is not callable",
+        "Something that is None is called: closure is None here, and is not used.",
+    ),
+    (
         r"leaf Variable that requires grad is being used in an in-place",
         "Parameters are changed without autograd watching: put `@torch.no_grad()` above the method.",
     ),
     (
         r"found at least two devices",
         "Make new tensors where the parameter lives: `torch.zeros_like(p)` takes its device and dtype.",
+    ),
+    (
+        r"Tensor list must have at least one tensor",
+        "In this step no parameter of the group has a gradient: go on to the next group when the list is empty.",
     ),
     (
         r"NoneType",
@@ -287,6 +310,8 @@ _ADVICE = (
 
 def advice(problem: Problem) -> str:
     """One line on what usually causes such an exception, or ""."""
+    if problem.type == "KeyError" and any(frame.function == "load_state_dict" for frame in problem.frames):
+        return "Load with super().load_state_dict(…) first. A parameter that never had a gradient has no state."
     text = f"{problem.type}: {problem.message}"
     for pattern, words in _ADVICE:
         if re.search(pattern, problem.message) or re.search(pattern, text):

@@ -46,6 +46,7 @@ COLLECTORS = {
     "save_and_resume": "autograder.collectors.adam_adamw",
     "foreign_checkpoint": "autograder.collectors.adam_adamw",
     "master_weights": "autograder.collectors.adam_adamw",
+    "master_checkpoint": "autograder.collectors.adam_adamw",
     "answer": "autograder.collectors.answer",
 }
 

@@ -37,11 +37,14 @@ TOLERANCE = {"float64": 1e-9, "float32": 1e-4, "bfloat16": 0.25}
 
 @dataclass(frozen=True, eq=False)
 class Limit:
-    """An upper bound on something counted while the student's code ran, such as host synchronisations."""
+    """An upper bound on something counted while the student's code ran, such as host synchronisations.
+
+    `says` is what a student reads when it is exceeded: one or two sentences with `{count}` and `{at_most}` in them.
+    """
 
     fact: str
     at_most: float
-    why: str  # one sentence for the student, shown when the bound is exceeded
+    says: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +76,7 @@ class Misconception:
     `id` is the row of the catalogue (stable for ever); `explanation` says what the run does, and why somebody would
     write it; `reread` names the equation; `coincides` says when the variant equals the reference ("" = never).
     `also` are other ways to write the same mistake whose runs look different (an exception instead of nan, say).
+    `by_rules`: the broken rules tell it, and its numbers depend on how it is written (rounding in bf16).
     """
 
     id: str
@@ -82,6 +86,7 @@ class Misconception:
     objects: Callable[[], tuple[Any, ...]]
     coincides: str = ""
     also: tuple[Callable[[], tuple[Any, ...]], ...] = ()
+    by_rules: bool = False
     faults: Mapping[str, Any] | None = None  # for variants of a simulator: lets two mistakes be combined
 
 

@@ -135,8 +135,18 @@ def violations(verdict: Verdict) -> list[Violation]:
                 found.setdefault(name, Violation("In a hidden case", f"{name} is not as it should be.", ()))
             continue
         for name, text, details in case.violations:
-            found.setdefault(name, Violation(f"Case “{case.name}”", f"{text[:1].upper()}{text[1:]}", details))
+            found.setdefault(name, Violation(f"Case “{case.name}”", text, details))
     return list(found.values())
+
+
+MOST_VIOLATIONS = 3
+
+
+def shown_violations(verdict: Verdict) -> tuple[list[Violation], str]:
+    """The first few broken rules, and a word on how many more there are."""
+    all_ = violations(verdict)
+    more = len(all_) - MOST_VIOLATIONS
+    return all_[:MOST_VIOLATIONS], f"… and {more} more of this kind." if more > 0 else ""
 
 
 def departure_line(case: CaseVerdict) -> str:
@@ -149,7 +159,7 @@ def departure_line(case: CaseVerdict) -> str:
     if case.hidden:
         return f"{place} departs from the reference{when}."
     expected, got = _two_numbers(found)
-    return f"{place}{when}: expected {expected}, got {got}.{_way(case.trace, found)}"
+    return f"{place}{when}: expected {expected}, got {got}.{_move(found)}"
 
 
 def _index(index: tuple[int, ...]) -> str:
@@ -165,18 +175,13 @@ def _two_numbers(found: Departure) -> tuple[str, str]:
     return pair
 
 
-def _way(trace: Trace | None, found: Departure) -> str:
-    """How far the student's run came in comparison, when that is a plain ratio."""
-    if trace is None or found.step in (None, 0):
+def _move(found: Departure) -> str:
+    """How the student's move compares with the expected one, when one number says it for the whole tensor."""
+    if found.ratio is None or abs(found.ratio - 1) < 0.005:
         return ""
-    start = float(np.real(trace.expected[0]))
-    expected, got = found.expected - start, found.got - start
-    if not (math.isfinite(got) and math.isfinite(expected)) or abs(expected) < 1e-12:
-        return ""
-    if abs(got) < 1e-12:
+    if abs(found.ratio) < 1e-12:
         return " It has not moved."
-    ratio = got / expected
-    return f" That is {ratio:.3g} × the expected move." if abs(ratio - 1) > 0.005 else ""
+    return f" The move so far is {found.ratio:.3g} × the expected one, in every element."
 
 
 def failure_case(verdict: Verdict) -> CaseVerdict | None:
@@ -226,11 +231,29 @@ def _failure_lines(verdict: Verdict, diagnosis: Diagnosis | None) -> Iterable[st
     where = "a hidden case" if case.hidden else f"case “{case.name}”"
     if line := departure_line(case):
         yield f"First departure, {where}: {line}"
-    for violation in violations(verdict):
+    if all(one.still for one in verdict.failed_cases):
+        yield NOTHING_CHANGED
+    found, more = shown_violations(verdict)
+    for violation in found:
         yield f"{violation.where}: {violation.text}"
         yield from (f"  {detail}" for detail in violation.details)
+    if more:
+        yield more
     if not verdict.decided:
-        yield "Groups: " + ", ".join(f"{group.name} {'✓' if group.passed else '✗'}" for group in verdict.groups)
+        yield "Groups: " + ", ".join(
+            f"{g.name} {'✓' if g.passed else '✗'}{_waits(verdict, g.name)}" for g in verdict.groups
+        )
+
+
+NOTHING_CHANGED = "Your code ran, but nothing that it was given has changed."
+
+
+def _waits(verdict: Verdict, group: str) -> str:
+    """Counts are only worth something once the numbers are right."""
+    failed = [case for case in verdict.failed_cases if case.group == group]
+    if failed and all(case.counted and case.departure and not case.violations for case in failed):
+        return " (counted once the values are right)"
+    return ""
 
 
 def _group_line(verdict: Verdict, name: str) -> str:
@@ -316,7 +339,9 @@ def _failure_html(verdict: Verdict, diagnosis: Diagnosis | None) -> list[str]:
         parts.append(f'<p style="margin:.5em 0 0 0"><b>{escape(where)}.</b> {escape(line)}</p>')
     if case.trace is not None and not case.hidden:
         parts.append(drawing(case.trace))
-    return parts + [_violation_html(violation) for violation in violations(verdict)]
+    found, more = shown_violations(verdict)
+    still = _p(NOTHING_CHANGED) if all(one.still for one in verdict.failed_cases) else ""
+    return [*parts, still, *map(_violation_html, found), _p(more)]
 
 
 def _violation_html(violation: Violation) -> str:
@@ -362,7 +387,7 @@ def _foot(verdict: Verdict, hint: bool) -> str:
         groups = ""
     else:
         groups = " · ".join(
-            f"{_mark('✓' if g.passed else '✗', GREEN if g.passed else VERMILLION)} {escape(g.name)}"
+            f"{_mark('✓' if g.passed else '✗', GREEN if g.passed else VERMILLION)} {escape(g.name)}{_waits(verdict, g.name)}"
             for g in verdict.groups
         )
     stuck = f"Stuck? <code>hint(&quot;{escape(verdict.exercise_id)}&quot;)</code>" if hint else ""

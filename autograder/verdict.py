@@ -33,6 +33,7 @@ class Departure:
     index: tuple[int, ...]
     expected: float
     got: float
+    ratio: float | None = None  # move so far over the expected one, when all elements of the tensor share it
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +62,8 @@ class CaseVerdict:
     steps: int = 0
     dtype: str = ""
     device: str = ""
+    still: bool = False  # the code ran and changed nothing
+    counted: bool = False  # the case has limits on what is counted
     remark: str = ""  # what is said about a quiz's answer
 
     @property
@@ -189,9 +192,16 @@ def judge_case(case: Case, found: Evidence, expected: Evidence) -> CaseVerdict:
         violations=tuple(rules),
         problem=found.problem,
         steps=max((len(expected.arrays[name]) - 1 for name in expected.stepped), default=0),
+        still=_is_still(found, expected),
+        counted=bool(case.limits),
         dtype=case.inputs.get("dtype", "float64"),
         device="a pretend GPU" if case.collector == "launches" else _DEVICES.get(case.inputs.get("device", "cpu"), ""),
     )
+
+
+def _is_still(found: Evidence, expected: Evidence) -> bool:
+    rows = [found.arrays[name] for name in expected.stepped if name in found.arrays]
+    return bool(rows) and found.problem is None and all(len(array) > 1 and (array == array[0]).all() for array in rows)
 
 
 _DEVICES = {"cpu": "the CPU", "pretend": "a pretend GPU", "cuda": "the GPU"}
@@ -220,14 +230,10 @@ def _shapes(case: Case, found: Evidence, expected: Evidence) -> list[Broken]:
 
 def _facts(found: Evidence, expected: Evidence) -> list[Broken]:
     return [
-        (name, f"{name}: {_wording(found.facts[name])} (it should be: {_wording(value)})", ())
+        (name, f"{name}: {found.facts[name]}; it should be {value}.", ())
         for name, value in expected.facts.items()
         if name in found.facts and isinstance(value, str) and found.facts[name] != value
     ]
-
-
-def _wording(fact: Fact) -> str:
-    return fact if isinstance(fact, str) else str(fact)
 
 
 def _identical(case: Case, found: Evidence) -> list[Broken]:
@@ -255,8 +261,7 @@ def _limits(case: Case, found: Evidence) -> list[Broken]:
         if isinstance(count, (int, float)) and count > limit.at_most:
             where = found.facts.get(f"{limit.fact}: where", [])
             lines = tuple(where) if isinstance(where, list) else ()
-            allowed = f"at most {limit.at_most:g}" if limit.at_most else "none"
-            text = f"{limit.fact}: {count:g}, {allowed} allowed. {limit.why}"
+            text = limit.says.format(count=f"{count:g}", at_most=f"{limit.at_most:g}")
             broken.append((limit.fact, text, lines))
     return broken
 
@@ -324,11 +329,22 @@ def first_departure(found: Evidence, expected: Evidence, tolerance: float) -> De
         here = relative[step] if stepped else relative
         index = tuple(int(i) for i in np.unravel_index(int(np.argmax(here)), here.shape))
         place: tuple[int, ...] = (step, *index) if stepped else index
-        departure = Departure(name, step if stepped else None, index, _number(array[place]), _number(got[place]))
+        ratio = _shared_ratio(got[step] - got[0], array[step] - array[0]) if stepped and step else None
+        departure = Departure(name, step if stepped else None, index, _number(array[place]), _number(got[place]), ratio)
         rank = (step if stepped else INFINITE, -float(here[index]))
         if best is None or rank < best[:2]:
             best = (*rank, departure)
     return best[2] if best else None
+
+
+def _shared_ratio(got: Array, expected: Array) -> float | None:
+    """got / expected where it is the same for all elements within 1 %; None otherwise (and for no move at all)."""
+    moved = np.abs(expected) > 1e-12
+    if not moved.any() or not np.isfinite(got).all():
+        return None
+    ratios = np.real(got[moved] / expected[moved])
+    middle = float(np.median(ratios))
+    return middle if np.abs(ratios - middle).max() <= 0.01 * abs(middle) else None
 
 
 def _number(value: Any) -> float:

@@ -11,6 +11,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# two workers and their kernels share the machine: threads of torch that wait for each other would only slow them down
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # nbgrader and Jupyter start their tools by name
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
 

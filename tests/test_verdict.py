@@ -67,10 +67,10 @@ def test_facts_limits_and_identity_are_rules() -> None:
         stepped=frozenset({"one", "two"}),
         facts={"gradient": "changed in step 1", "syncs": 3.0, "syncs: where": ["line 4"]},
     )
-    limit = Limit("syncs", 0, "Waiting costs.")
+    limit = Limit("syncs", 0, "{count} stops, {at_most} allowed. Waiting costs.")
     verdict = judge_case(case(identical=(("one", "two"),), limits=(limit,)), found, expected)
     assert {name for name, _, _ in verdict.violations} == {"gradient", "one = two", "syncs"}
-    assert ("syncs", "syncs: 3, none allowed. Waiting costs.", ("line 4",)) in verdict.violations
+    assert ("syncs", "3 stops, 0 allowed. Waiting costs.", ("line 4",)) in verdict.violations
 
 
 def test_identical_runs_that_do_not_move_are_no_proof() -> None:

@@ -25,7 +25,9 @@ def choose(prefer: str | None = None) -> Choice:
         prefer: a device name such as "cpu" or "cuda:1" that is taken if it works here.
 
     "Works" means that a small computation on it succeeded: drivers that are installed but broken are passed over.
-    With several CUDA devices the one with most free memory is taken.
+    With several CUDA devices the one with most free memory is taken. On the CPU torch is left with one thread: models of
+    the course's size gain nothing from more, and threads that wait for each other on a busy or shared machine (another
+    kernel, a JupyterHub with few cores) make it many times slower. `torch.set_num_threads` undoes that.
     """
     if prefer is not None:
         trouble = _trouble(prefer)
@@ -39,7 +41,8 @@ def choose(prefer: str | None = None) -> Choice:
             return Choice(torch.device(name), f"{torch.cuda.get_device_name(name)}, the GPU with most free memory.")
     if torch.backends.mps.is_available() and not _trouble("mps"):
         return Choice(torch.device("mps"), "Apple's GPU (no float64 there: exercises that need it use the CPU).")
-    return Choice(torch.device("cpu"), f"no GPU found; {torch.get_num_threads()} threads.")
+    torch.set_num_threads(1)
+    return Choice(torch.device("cpu"), "no GPU found; one thread, the models are small.")
 
 
 def _trouble(name: str) -> str:

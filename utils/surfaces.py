@@ -28,11 +28,11 @@ class Surface:
 
 RAVINE = Surface(
     "ravine",
-    lambda x, y: 0.5 * (x**2 + 40 * y**2),
-    (-4.0, 1.2),
-    (-4.6, 1.6, -1.9, 1.9),
+    lambda x, y: 0.25 * ((x + y) ** 2 + 40 * (y - x) ** 2),  # along and across the diagonal
+    (-3.6, -1.9),
+    (-4.2, 1.9, -3.4, 1.9),
     (0.0, 0.0),
-    "40 times steeper in y than in x",
+    "askew, 40 times steeper across",
 )
 SADDLE = Surface(
     "saddle",

@@ -445,6 +445,24 @@ class _GradientChanged(Student):
         return g
 
 
+class _ReturnForContinue(Student):
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    return
+                self.one(p, group, self.state[p])
+
+
+class _GradientAddedTo(Student):
+    def gradient(self, p: Tensor, group: dict[str, Any]) -> Tensor:
+        assert p.grad is not None
+        g = -p.grad if group["maximize"] else p.grad
+        g.add_(p, alpha=group["weight_decay"])
+        return g
+
+
 class _NewStorage(Student):
     def move(self, p: Tensor, s: dict[str, Any], group: dict[str, Any], b1: float, b2: float) -> None:
         v = s["top"] if group["amsgrad"] else s["v"]
@@ -523,6 +541,7 @@ _BOTH: tuple[tuple[str, type], ...] = (
     ("A24", _Forgetful),
     ("A31", _FirstGroupOnly),
     ("A32", _ZerosForNone),
+    ("A34", _ReturnForContinue),
     ("M9s", _NewStorage),
 )
 
@@ -808,8 +827,23 @@ class _ForeachOneCount(Foreach):
     def update(
         self, ps: Sequence[Tensor], gs: Sequence[Any], states: Sequence[dict[str, Any]], group: dict[str, Any]
     ) -> None:
-        most = max(s["step"] for s in self.state.values())
+        most = max(s["step"] for s in states)
         super().update(ps, gs, [{**s, "step": most} for s in states], group)
+
+
+class _ForeachMInPlace(Foreach):
+    def update(
+        self, ps: Sequence[Tensor], gs: Sequence[Any], states: Sequence[dict[str, Any]], group: dict[str, Any]
+    ) -> None:
+        b1, b2 = group["betas"]
+        ms, vs, ts = ([s[key] for s in states] for key in ("exp_avg", "exp_avg_sq", "step"))
+        torch._foreach_lerp_(ms, gs, 1 - b1)
+        torch._foreach_mul_(vs, b2)
+        torch._foreach_addcmul_(vs, gs, gs, 1 - b2)
+        torch._foreach_div_(ms, [1 - b1**t for t in ts])
+        ds = torch._foreach_sqrt(torch._foreach_div(vs, [1 - b2**t for t in ts]))
+        torch._foreach_add_(ds, group["eps"])
+        torch._foreach_addcdiv_(list(ps), ms, list(ds), -group["lr"])
 
 
 class _ForeachCpuState(Foreach):
@@ -852,8 +886,9 @@ class Master(torch.optim.Optimizer):
         super().load_state_dict(state_dict)
         params = [p for group in self.param_groups for p in group["params"]]
         for i, p in enumerate(params):
-            for key in ("master", "exp_avg", "exp_avg_sq"):
-                self.state[p][key] = state_dict["state"][i][key].clone()
+            if i in state_dict["state"]:
+                for key in ("master", "exp_avg", "exp_avg_sq"):
+                    self.state[p][key] = state_dict["state"][i][key].clone()
 
 
 class MasterByFormula(Master):
@@ -881,7 +916,7 @@ class MasterLoadsByHand(Master):
         saved = copy.deepcopy(state_dict)
         params = [p for group in self.param_groups for p in group["params"]]
         for i, p in enumerate(params):
-            self.state[p] = saved["state"][i]
+            self.state[p] = saved["state"].get(i, {})
         for group, other in zip(self.param_groups, saved["param_groups"], strict=True):
             group.update({key: value for key, value in other.items() if key != "params"})
 
@@ -913,6 +948,14 @@ class _HalfMoments(Master):
 class _CastWhenLoaded(Master):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         torch.optim.Optimizer.load_state_dict(self, state_dict)
+
+
+class _FloatAfterLoading(Master):
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        torch.optim.Optimizer.load_state_dict(self, state_dict)
+        for s in self.state.values():
+            for key in ("master", "exp_avg", "exp_avg_sq"):
+                s[key] = s[key].float()
 
 
 class _AnewEachStep(Master):
@@ -1009,6 +1052,7 @@ MUTANTS: Mutants = {
         ("A20", "NoAmsgrad", (_NoAmsgrad,)),
         ("A21", "MaxOfHat", (_MaxOfHat,)),
         ("M10", "GradientChanged", (_GradientChanged,)),
+        ("M10", "GradientAddedTo", (_GradientAddedTo,)),
         ("W8", "AdamW", (_w(Student),)),
         ("W11", "no decay", (_decay(lambda p, g, lr, wd: g),)),
         ("W5", "2*wd*p", (_decay(lambda p, g, lr, wd: g + 2 * wd * p),)),
@@ -1047,11 +1091,13 @@ MUTANTS: Mutants = {
         ("F2", "if norm > 0", (_ForeachSync,)),
         ("F3", "torch.zeros(p.shape)", (_ForeachCpuState,)),
         ("A6g", "one count", (_ForeachOneCount,)),
+        ("E5", "_foreach_div_(ms, ...)", (_ForeachMInPlace,)),
     ),
     "adam.master_weights": (
         ("D1", "p.clone()", (_NoMaster,)),
         ("D2", "zeros_like(p)", (_HalfMoments,)),
         ("D3", "no load_state_dict", (_CastWhenLoaded,)),
+        ("D9", "float() after loading", (_FloatAfterLoading,)),
         ("D4", "p.float() every step", (_AnewEachStep,)),
         ("D5", "no copy_", (_NeverRefreshed,)),
         ("D6", "out of place", (_NewTensors,)),

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from autograder.collectors.common import check_call, the_class, the_function
-from autograder.collectors.optimizer import build
+from autograder.collectors.optimizer import IN_PLACE, STORAGE, build, state_of
 from autograder.evidence import ProtocolError, Record, as_array
 from autograder.exercise import Case
 from autograder.probes import quadratic_gradient
 
-TRAJECTORIES = ("trajectory with L2", "trajectory with decoupled decay")
+TRAJECTORIES = ("L2 trajectory", "decoupled trajectory")
 MASTER_KEYS = ("master", "exp_avg", "exp_avg_sq")
-UNINTERRUPTED, RESUMED = "uninterrupted parameter", "resumed parameter"
+UNINTERRUPTED, RESUMED = "uninterrupted", "resumed"
 
 
 # --- L2 is not decay ------------------------------------------------------------------------------------------------
@@ -37,13 +38,15 @@ def decay_pair(case: Case, objects: Sequence[Any], record: Record) -> None:
         raise ProtocolError("l2_and_decoupled should return two tensors: (traj_l2, traj_decoupled)")
     shape = (inputs["steps"] + 1, *w0.shape)
     for name, trajectory in zip(TRAJECTORIES, returned, strict=True):
+        if not isinstance(trajectory, torch.Tensor):
+            raise ProtocolError(f"The {name} should be a tensor, not a {type(trajectory).__name__}")
         array = as_array(trajectory, name)
         if array.shape != shape:
             raise ProtocolError(
                 f"The {name} has shape {array.shape}; it should be {shape}: the start and one row per step"
             )
         record.trajectory(name, array)
-    record.fact("w0", "unchanged" if np.array_equal(as_array(w0), inputs["w0"]) else "changed")
+    record.fact("argument w0", "unchanged" if np.array_equal(as_array(w0), inputs["w0"]) else "changed")
 
 
 # --- checkpoints ----------------------------------------------------------------------------------------------------
@@ -136,7 +139,7 @@ def _record_pair(
     for name, rows in ((UNINTERRUPTED, one), (RESUMED, two)):
         for row in (start, *rows):
             for i, tensor in enumerate(row):
-                record.row(f"{name} {i}", tensor)
+                record.row(f"{name} parameter {i}", tensor)
 
 
 def foreign_checkpoint(case: Case, objects: Sequence[Any], record: Record) -> None:
@@ -162,33 +165,55 @@ def foreign_checkpoint(case: Case, objects: Sequence[Any], record: Record) -> No
 
 
 def master_weights(case: Case, objects: Sequence[Any], record: Record) -> None:
-    """Train bf16 parameters; half-way, if `reload`, through state_dict and load_state_dict into a new optimizer."""
+    """Train bf16 parameters; every parameter after every step, and the float32 state at the end."""
     cls = the_class(objects[0], "MasterAdam", ["step", "load_state_dict"])
-    inputs = case.inputs
-    training, last = _Training(cls, inputs, inputs["params"]), len(inputs["grads"])
-    stop = inputs.get("reload", 0)
-    rows = [training.copies(), *training.run(1, stop or last)]
-    if stop:
-        saved = training.opt.state_dict()
-        training = _Training(cls, inputs, rows[-1])
-        training.opt.load_state_dict(saved)
+    training = _Training(cls, case.inputs, case.inputs["params"])
+    pointers = [p.data_ptr() for p in training.params]
+    rows = [training.copies(), *training.run(1, len(case.inputs["grads"]))]
+    kept = [p.data_ptr() for p in training.params] == pointers
+    record.fact(STORAGE, IN_PLACE if kept else "given new storage")
     _record_dtypes(record, training)
-    if stop:
-        rows += training.run(stop + 1, last)
     for row in rows:
         for i, tensor in enumerate(row):
             record.row(f"parameter {i}", tensor)
+    for name, tensor in _float32_side(training):
+        record.array(name, tensor)
+
+
+def master_checkpoint(case: Case, objects: Sequence[Any], record: Record) -> None:
+    """Stop after `stop` steps, go through state_dict and load_state_dict into a new optimizer, and go on."""
+    cls = the_class(objects[0], "MasterAdam", ["step", "load_state_dict"])
+    stop, last = case.inputs["stop"], len(case.inputs["grads"])
+    training = _Training(cls, case.inputs, case.inputs["params"])
+    training.run(1, stop)
+    file = io.BytesIO()  # as a checkpoint would: nothing is shared between the two optimizers
+    torch.save(training.opt.state_dict(), file)
+    file.seek(0)
+    again = _Training(cls, case.inputs, training.copies())
+    again.opt.load_state_dict(torch.load(file, weights_only=False))
+    _record_dtypes(record, again)
+    for number in range(stop + 1, last + 1):
+        for kind, one in ((UNINTERRUPTED, training), (RESUMED, again)):
+            one.run(number, number)
+            for name, tensor in _float32_side(one):
+                record.row(f"{kind} {name}", tensor)
+
+
+def _float32_side(training: _Training) -> Iterator[tuple[str, torch.Tensor]]:
+    """Master weight, m and v of every parameter that has them, by name."""
     for i, parameter in enumerate(training.params):
         for key in MASTER_KEYS:
-            value = training.opt.state.get(parameter, {}).get(key)
+            value = state_of(training.opt, parameter).get(key)
             if isinstance(value, torch.Tensor):
-                record.array(f"{key} of parameter {i}", value)
+                yield f"{key} of parameter {i}", value
 
 
 def _record_dtypes(record: Record, training: _Training) -> None:
-    """Facts about the state as it is now (after loading, if there was any)."""
-    for parameter in training.params:
-        own = training.opt.state.get(parameter, {})
+    """Facts about the state as it is now (after loading, if there was any); parameters without gradient have none."""
+    for i, parameter in enumerate(training.params):
+        if all(step[i] is None for step in training.inputs["grads"]):
+            continue
+        own = state_of(training.opt, parameter)
         for key in MASTER_KEYS:
             value = own.get(key)
             kind = str(value.dtype).removeprefix("torch.") if isinstance(value, torch.Tensor) else "missing"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +27,8 @@ def _canonical(name: str, options: Sequence[str], given: object) -> str | float:
     if not options:
         if isinstance(given, bool) or not isinstance(given, (int, float)):
             raise ProtocolError(f"{name} should be a number; it is {given!r}")
+        if math.isnan(given):
+            raise ProtocolError(f"{name} should be a number; it is nan")
         return float(given)
     text = given.strip() if isinstance(given, str) else given
     for option in options:

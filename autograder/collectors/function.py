@@ -22,7 +22,7 @@ from autograder.collectors.common import Place, check_call, place, the_function
 from autograder.evidence import ProtocolError, Record
 from autograder.exercise import Case
 
-IN_PLACE, UNCHANGED = "argument", "unchanged"
+UNCHANGED = "unchanged"
 
 
 def function(case: Case, objects: Sequence[Any], record: Record) -> None:
@@ -43,7 +43,11 @@ def function(case: Case, objects: Sequence[Any], record: Record) -> None:
                 record.row(name, tensor)
             for name, tensor in before.items():
                 same = bool(torch.equal(tensor.cpu(), arguments[name].cpu()))
-                record.first(f"{IN_PLACE} {name}", UNCHANGED if same else f"changed by call {number}", UNCHANGED)
+                record.first(
+                    f"argument {name}",
+                    UNCHANGED if same else f"changed by call {number}; by += or by a method whose name ends in _?",
+                    UNCHANGED,
+                )
             if inputs.get("returns"):
                 _record_returned(record, inputs["returns"], returned, several=len(inputs["calls"]) > 1)
 

@@ -94,7 +94,7 @@ def _facts(record: Record, inputs: Mapping[str, Any], few: _Counted, many: _Coun
     record.fact(RATIO, round(all_ / max(one, 1), 2))
     record.fact(
         f"{RATIO}: where",
-        [f"{one} launches for {inputs['few']} parameter, {all_} for {len(inputs['params'])}, per step"],
+        [f"{one} launches per step for {inputs['few']} parameter, {all_} for {len(inputs['params'])}"],
     )
     size = sum(p.numel() * p.element_size() for p in many.params)
     elements = sum(p.numel() for p in many.params)

@@ -25,9 +25,8 @@ from autograder.evidence import Array, ProtocolError, Record, as_array
 from autograder.exercise import Case
 
 #: Facts with the value they have when all is well.
-GRAD = "p.grad after step()"
-STORAGE = "parameters"
-UNCHANGED, IN_PLACE = "unchanged", "updated in place"
+GRAD, HELD, STORAGE, PRECISION = "p.grad", "p.grad after step()", "parameters", "precision of the state"
+UNCHANGED, STILL_THERE, IN_PLACE, ENOUGH = "unchanged", "still there", "updated in place", "that of the parameter"
 
 
 def optimizer(case: Case, objects: Sequence[Any], record: Record) -> None:
@@ -75,7 +74,8 @@ class Run:
             if parameter.dtype != getattr(torch, self.dtype):
                 raise ProtocolError(f"parameter {i} became {parameter.dtype}; it should stay torch.{self.dtype}")
             self.record.row(f"parameter {i}", parameter)
-            state = _state_of(self.opt, parameter)
+            state = state_of(self.opt, parameter)
+            self.record.first(PRECISION, coarser(state, parameter) or ENOUGH, ENOUGH)
             for key in self.inputs.get("state", ()):
                 value = state.get(key)
                 row = None if value is None else as_array(value, key)
@@ -92,12 +92,14 @@ class Run:
 
     def check_gradients(self, before: list[torch.Tensor | None], number: int) -> None:
         for i, (parameter, grad) in enumerate(zip(self.params, before, strict=True)):
-            if grad is None:
-                same = parameter.grad is None
-            else:
-                same = parameter.grad is not None and np.array_equal(as_array(grad), as_array(parameter.grad))
-            value = UNCHANGED if same else f"changed in step {number} (parameter {i})"
-            self.record.first(GRAD, value, UNCHANGED)
+            now = parameter.grad
+            lost = grad is not None and now is None
+            self.record.first(HELD, f"None after step {number} (parameter {i})" if lost else STILL_THERE, STILL_THERE)
+            changed = (grad is None) != (now is None) or not (
+                grad is None or now is None or np.array_equal(as_array(grad), as_array(now))
+            )
+            text = f"changed in step {number} (parameter {i}); by += or by a method whose name ends in _?"
+            self.record.first(GRAD, text if changed and not lost else UNCHANGED, UNCHANGED)
 
     def check_storage(self, pointers: list[int], number: int) -> None:
         for i, (parameter, pointer) in enumerate(zip(self.params, pointers, strict=True)):
@@ -126,7 +128,21 @@ def _plain(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _state_of(opt: Any, parameter: torch.nn.Parameter) -> Mapping[str, Any]:
+def coarser(state: Mapping[str, Any], parameter: torch.nn.Parameter) -> str:
+    """A state tensor of the parameter's shape with fewer bits than the parameter, in words; "" when there is none.
+
+    A parameter with a single number is passed over: its step count, which torch keeps in float32, looks the same.
+    """
+    for key, value in state.items() if parameter.numel() > 1 else ():
+        alike = isinstance(value, torch.Tensor) and value.is_floating_point() and value.shape == parameter.shape
+        if alike and value.element_size() < parameter.element_size():
+            kinds = (str(t.dtype).removeprefix("torch.") for t in (value, parameter))
+            return "{} is {}, the parameter {}; torch.zeros_like(p) has the right one".format(key, *kinds)
+    return ""
+
+
+def state_of(opt: Any, parameter: torch.nn.Parameter) -> Mapping[str, Any]:
+    """The student's state dict of a parameter; {} when there is none."""
     state = getattr(opt, "state", None)
     found = state.get(parameter) if isinstance(state, dict) else None
     return found if isinstance(found, dict) else {}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch.optim.adam import adam as torch_adam_update
 
-from autograder.collectors.adam_adamw import RESUMED, UNINTERRUPTED
+from autograder.collectors.adam_adamw import MASTER_KEYS, RESUMED, UNINTERRUPTED
 from autograder.collectors.common import PRETEND
 from autograder.collectors.launches import BYTES, MIXES, RATIO, STATE, SYNCS
 from autograder.exercise import (
@@ -44,9 +44,12 @@ Generator = np.random.Generator
 STATE_NAMES = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
 
 DEVICE_LIMITS = (
-    Limit(MIXES, 0, "Make new tensors where the parameter lives: torch.zeros_like(p), or device=p.device."),
+    Limit(MIXES, 0, "{count} operations mix devices. Make new tensors where the parameter lives: torch.zeros_like(p)."),
     Limit(
-        SYNCS, 0, "Each one makes the GPU wait for Python: keep such numbers in tensors, or on the CPU from the start."
+        SYNCS,
+        0,
+        "Host synchronisations per step: {count}; none is allowed. Each makes Python wait for the GPU: keep such numbers "
+        "in tensors, or on the CPU from the start.",
     ),
 )
 
@@ -120,7 +123,7 @@ def _torch_step(
 _UPDATE_ROWS = (
     "A5", "A5m", "A5v", "E3", "E3n", "E4", "E4p", "E5", "E6", "A6n", "A11", "A12", "A1", "A1s", "A2", "A2i", "A3",
     "A4", "A4m", "A7", "A7g", "A7a", "A7t", "A7b", "A8", "E1m", "E1v", "E9m", "E9v", "A13", "A14", "A15", "A16", "A17",
-    "A18", "R4", "M5",
+    "A18", "R4", "M5", "E5v",
 )  # fmt: skip
 
 STEP = CodeExercise(
@@ -225,10 +228,27 @@ def _coarse(hyper: Mapping[str, Any]) -> dict[str, Any]:
     return {**hyper, "lr": rounded(hyper["lr"] * 10), "weight_decay": rounded(hyper["weight_decay"] / 10)}
 
 
-_STATE_ROWS = ("A6", "A6g", "A23", "A24", "M9", "M9s", "A26", "A27", "S9", "A28", "A29", "A30", "A31", "A32", "A19")
+_STATE_ROWS = (
+    "A6",
+    "A6g",
+    "A23",
+    "A24",
+    "M9",
+    "M9s",
+    "A26",
+    "A27",
+    "S9",
+    "A28",
+    "A29",
+    "A30",
+    "A31",
+    "A32",
+    "A34",
+    "A19",
+)
 
 _ADAM_ROWS = (
-    *_UPDATE_ROWS, *_STATE_ROWS, "A20", "A21", "A22", "A33", "W8", "W3", "W5", "W6", "W9", "W10", "W11", "W12", "M10",
+    *_UPDATE_ROWS, *_STATE_ROWS, "A20", "A21", "A35", "A22", "A33", "W8", "W3", "W5", "W6", "W9", "W10", "W11", "W12", "M10",
 )  # fmt: skip
 
 ADAM = CodeExercise(
@@ -261,7 +281,8 @@ ADAM = CodeExercise(
         "Order inside the loop: negate the gradient if maximize; add weight_decay·p to it (into a new tensor: .grad "
         "stays as it is); raise the parameter's own step count; update m and v; take the maximum of v for AMSGrad; "
         "correct; step.",
-        "state = self.state[p]; if not state: state['step'] = 0, and exp_avg and exp_avg_sq are torch.zeros_like(p). "
+        "state = self.state[p]; if not state: state['step'] = torch.tensor(0.0), and exp_avg and exp_avg_sq are "
+        "torch.zeros_like(p); then state['step'] += 1 and t = state['step'].item(). "
         "For AMSGrad: torch.maximum(max_v, v, out=max_v), and the divisor is (max_v / (1 - b2**t)).sqrt() + eps.",
     ),
     forbidden=("torch.optim.Adam", "torch.optim.AdamW", "torch.optim.adam"),
@@ -290,7 +311,7 @@ ADAMW = CodeExercise(
     compares="every parameter after every step with torch.optim.AdamW",
     misconceptions=recognise(
         bank.ROWS,
-        (*_UPDATE_ROWS, *_STATE_ROWS, "W1", "W2", "W3", "W4", "W5", "W5b", "W6", "W9", "W11"),
+        (*_UPDATE_ROWS, *_STATE_ROWS, "W1", "W2", "W3", "W4", "W5", "W5b", "W6", "W9", "W11", "W17", "W18"),
         lambda faults: (bank.optimizer("decoupled", faults),),
     ),
     combine=lambda faults: (bank.optimizer("decoupled", faults),),
@@ -353,6 +374,11 @@ DECAY_PAIR = CodeExercise(
 # --- adam.resume ----------------------------------------------------------------------------------------------------
 
 
+def _resumed_is_uninterrupted(name: str, numbers: Iterable[int]) -> tuple[tuple[str, str], ...]:
+    """What has to be bit for bit the same: a run, and the one that went through a checkpoint half-way."""
+    return tuple((f"{RESUMED} {name.format(i)}", f"{UNINTERRUPTED} {name.format(i)}") for i in numbers)
+
+
 def _resume_cases(rng: Generator, hyper: dict[str, Any], hidden: bool) -> tuple[Case, ...]:
     stop = int(rng.integers(3, 6)) if hidden else 4
     layout = {**_two_groups(rng, hyper), "state": ["step", *STATE_NAMES]}
@@ -373,7 +399,7 @@ def _resume_cases(rng: Generator, hyper: dict[str, Any], hidden: bool) -> tuple[
             {**training, "lrs": lrs, "stop": stop, "fresh_groups": fresh},
             hidden=hidden,
             own=(UNINTERRUPTED, RESUMED),
-            identical=tuple((f"{RESUMED} {i}", f"{UNINTERRUPTED} {i}") for i in range(3)),
+            identical=_resumed_is_uninterrupted("parameter {}", range(3)),
         ),
         _case(
             "a checkpoint of torch.optim.Adam",
@@ -448,7 +474,8 @@ MANY = 10
 LAUNCH_LIMIT = Limit(
     RATIO,
     1.5,
-    "A loop over parameters launches every operation once per parameter; a torch._foreach_* call launches it once.",
+    "Ten parameters take {count} times the launches of one; at most {at_most} times is allowed. A loop launches every "
+    "operation once per parameter, a torch._foreach_* call once.",
 )
 
 
@@ -457,15 +484,19 @@ def _bare(hyper: Mapping[str, Any]) -> dict[str, Any]:
     return {name: hyper[name] for name in ("lr", "betas", "eps")}
 
 
-def _many(rng: Generator, hyper: Mapping[str, Any], late: bool = False) -> dict[str, Any]:
-    """Ten small tensors; with `late`, three of them have no gradient in the first three steps."""
+def _many(rng: Generator, hyper: Mapping[str, Any], late: bool = False, groups: int = 1) -> dict[str, Any]:
+    """Ten small tensors. With `late`, three of them have no gradient in the first three steps. Of two groups, the
+    first has none in step 1 either."""
     shapes: list[tuple[int, ...]] = [(4, 3), (5,)] * (MANY // 2)
     inputs = _one_group(rng, shapes, _bare(hyper), few=1, warmup=4 if late else 2)
     inputs["grads"] = inputs["grads"][: 6 if late else 4]
-    if late:
-        for step in range(3):
-            for i in (1, 4, 7):
-                inputs["grads"][step][i] = None
+    if groups == 2:
+        inputs["groups"], inputs["options"] = [_bare(hyper), _bare(second_group(hyper))], {}
+        inputs["group_of"] = [0] * (MANY // 2) + [1] * (MANY // 2)
+        inputs["grads"][0][: MANY // 2] = [None] * (MANY // 2)
+    for step in range(3 if late else 0):
+        for i in (1, 4, 7):
+            inputs["grads"][step][i] = None
     return inputs
 
 
@@ -479,7 +510,7 @@ def _foreach_cases(rng: Generator, hyper: dict[str, Any], hidden: bool) -> tuple
     return (
         case("ten parameters", "values", _many(rng, hyper)),
         case("two groups, lr changed half-way", "values", groups),
-        case("parameters that join late", "late gradients", _many(rng, hyper, late=True)),
+        case("parameters that join late", "late gradients", _many(rng, hyper, late=True, groups=2)),
         case("one parameter against ten", "launches", _many(rng, hyper), LAUNCH_LIMIT),
         # only counted: the values of late parameters have a group of their own
         case("late parameters, counted", "launches", _many(rng, hyper, late=True), LAUNCH_LIMIT, own=("parameter",)),
@@ -520,8 +551,18 @@ FOREACH = CodeExercise(
 
 _MASTER_LIMITS = (
     *DEVICE_LIMITS,
-    Limit(STATE, 12, "Master weight, m and v take 4 bytes each; nothing else has to live on between steps."),
-    Limit(BYTES, 20, "Update m, v and the master weight in place; only a few temporaries are needed per parameter."),
+    Limit(
+        STATE,
+        12,
+        "{count} bytes of state per element; {at_most} are enough: master weight, m and v in float32. Nothing else has to "
+        "live on between steps.",
+    ),
+    Limit(
+        BYTES,
+        20,
+        "Each step allocates {count} times the parameters' bytes; {at_most} times is allowed. Update m, v and the master "
+        "weight in place; a few temporaries are enough.",
+    ),
 )
 
 
@@ -544,13 +585,29 @@ def _coarse_updates(rng: Generator, hyper: Mapping[str, Any]) -> dict[str, Any]:
     return {**_one_group(rng, [(8,), (2, 3)], _bare(hyper)), "state": []}
 
 
+def _reloaded(rng: Generator, hyper: Mapping[str, Any]) -> dict[str, Any]:
+    """Two groups, and a parameter that never has a gradient, through a checkpoint half-way."""
+    inputs = _two_groups(rng, hyper)
+    inputs["groups"] = [_bare(group) for group in inputs["groups"]]
+    inputs["params"].insert(1, weights(rng, (3,)))
+    inputs["group_of"].insert(1, 0)
+    for step in inputs["grads"]:
+        step.insert(1, None)
+    del inputs["lrs"]
+    return {**inputs, "stop": STEPS // 2, "dtype": "bfloat16"}
+
+
+#: What is compared where the rounded parameter would hide it: master, m and v in float32.
+_FLOAT32_SIDE: dict[str, Any] = {"own": ("parameter",), "tolerance": TOLERANCE["float32"]}
+
+
 def _master_cases(rng: Generator, hyper: dict[str, Any], hidden: bool) -> tuple[Case, ...]:
     lr = rounded(rng.uniform(1.6e-3, 2.2e-3)) if hidden else 2e-3
 
     def case(name: str, group: str, inputs: dict[str, Any], **more: Any) -> Case:
         return _case(name, group, "master_weights", {**inputs, "dtype": "bfloat16"}, hidden=hidden, **more)
 
-    coarse, reload = _coarse_updates(rng, hyper), _small_updates(rng, 60, lr, reload=30)
+    coarse = _coarse_updates(rng, hyper)
     return (
         case(
             "100 updates below bf16's resolution",
@@ -558,10 +615,18 @@ def _master_cases(rng: Generator, hyper: dict[str, Any], hidden: bool) -> tuple[
             _small_updates(rng, 100, lr),
             tolerance=TOLERANCE["bfloat16"],
         ),
-        case(
-            "the float32 side follows Adam", "float32 state", coarse, own=("parameter",), tolerance=TOLERANCE["float32"]
+        case("the float32 side follows Adam", "float32 state", coarse, **_FLOAT32_SIDE),
+        _case(
+            "through state_dict and back",
+            "load_state_dict",
+            "master_checkpoint",
+            _reloaded(rng, hyper),
+            hidden=hidden,
+            own=(UNINTERRUPTED, RESUMED),
+            identical=tuple(
+                pair for key in MASTER_KEYS for pair in _resumed_is_uninterrupted(f"{key} of parameter {{}}", (0, 2, 3))
+            ),
         ),
-        case("through state_dict and back", "load_state_dict", reload, tolerance=TOLERANCE["bfloat16"]),
         _case(
             "counted on a device",
             "on the device",
@@ -594,8 +659,9 @@ MASTER = CodeExercise(
         "state['master'] = p.detach().float() once, at the parameter's first step. Then run your update on the master "
         "weight with p.grad.float(), and p.copy_(master). load_state_dict casts state to the parameter's dtype: "
         "override it, and put the float32 tensors back.",
-        "def load_state_dict(self, saved): super().load_state_dict(saved), then walk over the parameters in order (number "
-        "i is saved['state'][i]) and set self.state[p][key] = saved['state'][i][key].clone() for the three tensors.",
+        "def load_state_dict(self, state_dict): super().load_state_dict(state_dict), then number the parameters through all "
+        "groups; for i, p with i in state_dict['state'], self.state[p][key] = state_dict['state'][i][key].clone() for the "
+        "three keys.",
     ),
     forbidden=("torch.optim.Adam", "torch.optim.AdamW", "torch.optim.adam"),
 )
@@ -621,7 +687,7 @@ def _knob_parts(seed: int) -> tuple[Part, ...]:
             knob: f"Not {knob}: {_KNOB_FEEDBACK[knob]} Plot {letter} varies {key}: {_KNOB_FEEDBACK[key]}"
             for knob in KNOBS
         }
-        feedback[key] = f"Right. {_KNOB_FEEDBACK[key]}"
+        feedback[key] = f"Right: {_KNOB_FEEDBACK[key]}"
         parts.append(Part(f"plot {letter}", key, feedback))
     return tuple(parts)
 
@@ -642,10 +708,11 @@ WHICH_KNOB = QuizExercise(
     material=lambda: knob_runs(_KNOB_SEED),
     hints=(
         "Ask of each plot: do the runs end in different places, or do they only get there differently?",
-        "A different end: something pulls away from the minimum. The same way at another speed: the step length. Swings: "
-        "memory of the direction. A jitter that does not die at the minimum: short memory of the scale.",
-        "Only one of the four knobs moves the place where the runs settle; only one makes a run shoot past the minimum "
-        "and come back in a wide arc.",
+        "A different end: something pulls away from the minimum. The same way at another speed: the length of a step. One "
+        "path jagged and another one smooth and swinging far: memory of the direction. Paths that are alike until they are "
+        "near the minimum: memory of the scale.",
+        "weight_decay moves the end, and lr the distance covered. Of the two that are left, β₁ makes its highest value swing "
+        "furthest past the minimum, and its lowest jagged from the start.",
     ),
 )
 
@@ -678,6 +745,7 @@ QUIZZES = (
                 "go away.",
                 0.0001: "That is lr·(1 − β₁): only v was corrected. m̂₁ = m₁/(1 − β₁) = g.",
                 0.0316227766: "That is lr/√(1 − β₂): only m was corrected. v̂₁ = v₁/(1 − β₂) = g².",
+                -0.001: "The length of a step is positive; its size is right.",
                 "other": "Put g₁ into equations (5.1) to (5.4) with t = 1: the factors 1 − β₁ and 1 − β₂ cancel, and so "
                 "does the size of g.",
             },
@@ -691,9 +759,9 @@ QUIZZES = (
             "what happens to B",
             "b",
             {
-                "a": "B's own averages are still 0 at its first gradient; with t = 101 they are hardly corrected, so m̂ and "
-                "v̂ are too small by 1 − β₁ and 1 − β₂, and the step is lr·(1 − β₁)/√(1 − β₂).",
-                "b": "Right. With t = 101 in place of 1 the corrections are missing: the first step is "
+                "a": "B's own averages are still 0 at its first gradient; with t = 10 001 they are not corrected any more, so "
+                "m̂ and v̂ are too small by 1 − β₁ and 1 − β₂, and the step is lr·(1 − β₁)/√(1 − β₂).",
+                "b": "Right. With t = 10 001 in place of 1 both corrections are 1: the first step is "
                 "lr·(1 − β₁)/√(1 − β₂) = 3.16 lr.",
                 "c": "Too long, not too short: √v̂ is too small by more (√(1 − β₂) = 0.03) than m̂ is (1 − β₁ = 0.1).",
                 "d": "v is not 0 after the first gradient: it is (1 − β₂)·g².",
@@ -711,7 +779,7 @@ QUIZZES = (
                 "a": "Right. Without momentum and without a divisor, lr·(g + wd·w) is lr·g + lr·wd·w, term by term.",
                 "b": "Look at your own plot for momentum: with L2 the decay goes into the buffer and is still felt ten steps "
                 "later; decoupled decay never enters it.",
-                "c": "In Adam the L2 term is divided by √v̂ with the rest of the gradient. Your third plot shows how far "
+                "c": "In Adam the L2 term is divided by √v̂ with the rest of the gradient. Your plot shows how far "
                 "apart the two end.",
                 "d": "They do coincide for plain SGD: lr·(g + wd·w) = lr·g + lr·wd·w.",
             },
@@ -730,7 +798,7 @@ QUIZZES = (
                 "asks. That is the other optimizer, and not its strength.",
                 "c": "Right. The fixed point of AdamW is not the minimum of loss + (λ/2)‖w‖²; the ridge experiment above "
                 "shows it.",
-                "d": "It changes where the weights settle, not only how fast: see the ridge experiment.",
+                "d": "They end far apart in the ridge experiment: one at ridge regression, the other at least squares.",
             },
         ),
     ),

@@ -15,7 +15,8 @@ from autograder.exercise import Misconception
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the catalogue. `also` are faults under which the same mistake looks different."""
+    """One row of the catalogue. `also` are faults under which the same mistake looks different; `by_rules` as in
+    `Misconception`."""
 
     title: str
     explanation: str
@@ -23,6 +24,7 @@ class Row:
     faults: Mapping[str, Any]
     coincides: str = ""
     also: tuple[Mapping[str, Any], ...] = ()
+    by_rules: bool = False
 
 
 def recognise(
@@ -42,6 +44,7 @@ def recognise(
             objects=objects(rows[row_id].faults),
             coincides=rows[row_id].coincides,
             also=tuple(objects(faults) for faults in rows[row_id].also),
+            by_rules=rows[row_id].by_rules,
             faults=rows[row_id].faults,
         )
         for row_id in ids

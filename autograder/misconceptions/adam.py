@@ -25,26 +25,27 @@ SWITCHES: dict[str, tuple[Any, ...]] = {
     "v": ("average", "sum", "adagrad", "roles swapped", "no memory"),
     "square": ("g", "not squared", "absolute", "m", "tensor mean", "g - m"),
     "correct": ("both", "neither", "m", "v"),
-    "corrector": ("power", "no power", "product", "power of 1 - beta", "multiplied", "one beta"),
-    "stored": ("as averaged", "corrected"),
+    "corrector": ("power", "product", "power of 1 - beta", "multiplied", "one beta"),
+    "stored": ("as averaged", "corrected", "rooted"),
     "t": (0, -1, 1),
     "count": ("parameter", "calls", "steps", "never"),
     "eps": ("outside", "inside", "squared inside", "hat", "hat inside", "missing", "maximum", "on the weight"),
     "root": ("v", "missing", "correction outside"),
-    "amsgrad": ("as given", "always", "ignored", "on the corrected"),
+    "amsgrad": ("as given", "always", "ignored", "on the corrected", "into v"),
     "maximize": ("as given", "ignored", "after decay"),
     "decay": (
         "l2", "decoupled", "ignored", "after", "without lr", "l2 times lr", "negative", "preconditioned",
-        "m only", "twice", "matrices only", "penalty too",
+        "m only", "twice", "matrices only", "penalty too", "penalty on the shrunk",
     ),
     "lr": ("group", "first seen", "defaults", "first group"),
     "group betas": ("group", "defaults"),
     "group eps": ("group", "defaults"),
     "group decay": ("group", "defaults"),
     "groups": ("all", "first only"),
+    "decay lr": ("group", "defaults"),
     "state": ("own", "shared", "reset", "not stored"),
-    "none": ("skipped", "zero"),
-    "gradient": ("kept", "changed"),
+    "none": ("skipped", "zero", "returns", "decays"),
+    "gradient": ("kept", "changed", "changed unless negated"),
     "weight": ("in place", "rebound", "new storage"),
 }  # fmt: skip
 
@@ -71,14 +72,16 @@ def update(
     """The new weight; `state` ("exp_avg", "exp_avg_sq", and "max_exp_avg_sq" for AMSGrad) changes in place."""
     b1, b2 = betas[::-1] if _switch(faults, "betas") == "swapped" else betas
     number: Any = 1 if _switch(faults, "count") == "never" else t + _switch(faults, "t")
-    if faults.get("as") == "tensors":  # 1 - beta**0 = 0 then gives inf and nan where floats raise ZeroDivisionError
-        number = torch.tensor(float(number))
     m, v = _average(g, state, b1, b2, faults)
     v = _maximum(v, state, 1 - b2**number, amsgrad, faults)
     c1, c2 = _correctors(b1, b2, number, faults)
+    if faults.get("as") == "numbers":  # lr / c1 raises for c1 = 0, where a tensor divided by 0 becomes inf or nan
+        lr = lr / c1 * c1
     if _switch(faults, "stored") == "corrected":
         state["exp_avg"].copy_(m / c1)
         state["exp_avg_sq"].copy_(v / c2)
+    elif _switch(faults, "stored") == "rooted":
+        state["exp_avg_sq"].copy_((v / c2).sqrt())
     d = _denominator(v, c2, eps, faults)
     new: Tensor = w + _switch(faults, "sign") * lr * (m / c1) / d
     return new + eps if _switch(faults, "eps") == "on the weight" else new
@@ -121,6 +124,8 @@ def _maximum(v: Tensor, state: dict[str, Any], c2: float, amsgrad: bool, faults:
     scale = c2 if how == "on the corrected" else 1.0
     largest = torch.maximum(state.get("max_exp_avg_sq", torch.zeros_like(v)), v / scale)
     state["max_exp_avg_sq"] = largest
+    if how == "into v":
+        state["exp_avg_sq"].copy_(largest)
     return largest * scale
 
 
@@ -131,7 +136,6 @@ def _correctors(b1: float, b2: float, t: float, faults: Faults) -> tuple[float, 
         c1, c2 = 1 - b1**t, 1 - b1**t
     else:
         form: dict[str, Callable[[float], float]] = {
-            "no power": lambda beta: 1 - beta,
             "product": lambda beta: 1 - beta * t,
             "power of 1 - beta": lambda beta: (1 - beta) ** t,
             "multiplied": lambda beta: 1 / (1 - beta**t),
@@ -192,15 +196,12 @@ class Simulator(torch.optim.Optimizer):
             for p in group["params"]:
                 if p.grad is not None:
                     self._one(p, p.grad, group)
-                elif _switch(self.faults, "none") == "zero" or self._counts_without_gradient():
-                    self._without_gradient(p, group)
-
-    def _counts_without_gradient(self) -> bool:
-        return bool(_switch(self.faults, "count") == "steps")
-
-    def _without_gradient(self, p: Tensor, group: dict[str, Any]) -> None:
-        if _switch(self.faults, "none") == "zero":
-            self._one(p, torch.zeros_like(p), group)
+                elif _switch(self.faults, "none") == "returns":
+                    return
+                elif _switch(self.faults, "none") == "zero":
+                    self._one(p, torch.zeros_like(p), group)
+                elif _switch(self.faults, "none") == "decays":
+                    p.mul_(1 - group["lr"] * group["weight_decay"])
 
     def _hyper(self, group: dict[str, Any], state: dict[str, Any]) -> tuple[float, Any, float, float]:
         source = _switch(self.faults, "lr")
@@ -242,7 +243,7 @@ class Simulator(torch.optim.Optimizer):
         maximize = group["maximize"] and _switch(self.faults, "maximize") != "ignored"
         late = maximize and _switch(self.faults, "maximize") == "after decay"
         g = -grad if maximize and not late else grad
-        w, g = self._before(p.detach(), g, grad, state, lr, wd)
+        w, g = self._before(p.detach(), g, grad, state, lr, wd, maximize)
         g = -g if late else g
         new = update(w, g, state, t, lr=lr, betas=betas, eps=eps, faults=self.faults, amsgrad=group["amsgrad"])
         self._write(p, self._after(new, w, state, t, lr, betas, eps, wd))
@@ -254,22 +255,35 @@ class Simulator(torch.optim.Optimizer):
         return how
 
     def _before(
-        self, w: Tensor, g: Tensor, grad: Tensor, state: dict[str, Any], lr: float, wd: float
+        self, w: Tensor, g: Tensor, grad: Tensor, state: dict[str, Any], lr: float, wd: float, negated: bool
     ) -> tuple[Tensor, Tensor]:
         """Weight decay ahead of the update: in the gradient, equation (5.5), or on the weight, equation (5.9)."""
         how = self._decay(w)
         if how == "m only":
             state["undecayed"] = g
-        added = {"l2": wd, "l2 times lr": lr * wd, "negative": -wd, "m only": wd, "penalty too": wd}.get(how)
+        if _switch(self.faults, "decay lr") == "defaults":
+            lr = self.defaults["lr"]
+        added = {
+            "l2": wd,
+            "penalty on the shrunk": wd,
+            "l2 times lr": lr * wd,
+            "negative": -wd,
+            "m only": wd,
+            "penalty too": wd,
+        }.get(how)
         if how == "twice":
             added = 2 * wd if self.decay == "l2" else None
         if how == "negative" and self.decay == "decoupled":
             return w * (1 + lr * wd), g
         if added is not None:
-            g = g + added * w
-            if _switch(self.faults, "gradient") == "changed":
+            w_seen = w * (1 - lr * wd) if how == "penalty on the shrunk" else w
+            g = g + added * w_seen
+            change = _switch(self.faults, "gradient")
+            if change == "changed" or (change == "changed unless negated" and not negated):
                 grad.copy_(g)
-        factor = {"decoupled": lr * wd, "without lr": wd, "penalty too": lr * wd}.get(how, 0.0)
+        factor = {"decoupled": lr * wd, "penalty on the shrunk": lr * wd, "without lr": wd, "penalty too": lr * wd}.get(
+            how, 0.0
+        )
         if how == "twice" and self.decay == "decoupled":
             factor = 2 * lr * wd
         return w * (1 - factor), g
@@ -372,7 +386,7 @@ ROWS: dict[str, Row] = {
         "ZeroDivisionError. t is the number of this step, counted from 1.",
         _5_3,
         {"t": -1},
-        also=({"t": -1, "as": "tensors"},),
+        also=({"t": -1, "as": "numbers"},),
     ),
     "E3n": Row(
         "t one too large",
@@ -400,6 +414,14 @@ ROWS: dict[str, Row] = {
         "correction is for the update only.",
         _5_3,
         {"stored": "corrected"},
+        coincides="in the first step",
+    ),
+    "E5v": Row(
+        "v is corrected and rooted in place",
+        "Methods whose name ends in _ change v itself, so the next step averages a root. Make a new tensor: "
+        "`v_hat = v / (1 - beta2**t)`.",
+        _5_3,
+        {"stored": "rooted"},
         coincides="in the first step",
     ),
     "E6": Row(
@@ -612,8 +634,9 @@ ROWS: dict[str, Row] = {
         coincides="as long as v only grows",
     ),
     "A20": Row(
-        "amsgrad is ignored",
-        "With amsgrad=True the divisor uses the largest v so far. Read group['amsgrad'].",
+        "amsgrad has no effect",
+        "With amsgrad=True the divisor uses the largest v so far. Either group['amsgrad'] is not read, or the maximum is "
+        "not kept in the state from step to step.",
         "equation (5.6)",
         {"amsgrad": "ignored"},
         coincides="with amsgrad=False, and as long as v only grows",
@@ -624,6 +647,13 @@ ROWS: dict[str, Row] = {
         "steps, so its maximum stays there.",
         "equation (5.6)",
         {"amsgrad": "on the corrected"},
+        coincides="with amsgrad=False",
+    ),
+    "A35": Row(
+        "AMSGrad's maximum is written into v",
+        "v itself never falls then, and the next step averages the maximum. Keep v and its maximum apart.",
+        "equation (5.6)",
+        {"amsgrad": "into v"},
         coincides="with amsgrad=False",
     ),
     "A22": Row(
@@ -735,6 +765,13 @@ ROWS: dict[str, Row] = {
         {"none": "zero"},
         coincides="as long as every parameter has a gradient in every step",
     ),
+    "A34": Row(
+        "`return` where `continue` belongs",
+        "At the first parameter without a gradient the step ends, and the parameters after it are not updated.",
+        "the table in section 2, p.grad",
+        {"none": "returns"},
+        coincides="as long as every parameter has a gradient in every step",
+    ),
     # weight decay
     "W1": Row(
         "L2 in place of decoupled decay",
@@ -753,8 +790,8 @@ ROWS: dict[str, Row] = {
     ),
     "W2": Row(
         "the decay is not multiplied by lr",
-        "You multiply by 1 − weight_decay. torch's factor is 1 − lr·weight_decay (the paper writes its own schedule "
-        "factor η and no lr there, which is why both are found).",
+        "You multiply by 1 − weight_decay. torch's factor is 1 − lr·weight_decay. (In the paper's algorithm the base lr is "
+        "missing from the factor, only the schedule's multiplier is in it: that is why both are found.)",
         "equation (5.9)",
         {"decay": "without lr"},
         coincides="with weight_decay = 0",
@@ -787,6 +824,21 @@ ROWS: dict[str, Row] = {
         "equations (5.5) and (5.9)",
         {"decay": "penalty too"},
         coincides="with weight_decay = 0",
+        also=({"decay": "penalty on the shrunk"},),
+    ),
+    "W17": Row(
+        "a parameter without a gradient decays",
+        "The decay stands before the test of p.grad. A parameter that took no part is left alone altogether.",
+        "the table in section 2, p.grad",
+        {"none": "decays"},
+        coincides="as long as every parameter has a gradient in every step",
+    ),
+    "W18": Row(
+        "the decay uses the lr of the constructor",
+        "The factor is 1 − lr·weight_decay with the group's lr of this step, the scheduled one.",
+        "equation (5.9)",
+        {"decay lr": "defaults"},
+        coincides="for one group at a constant lr",
     ),
     "W6": Row(
         "only tensors with more than one dimension decay",
@@ -826,10 +878,11 @@ ROWS: dict[str, Row] = {
     ),
     "M10": Row(
         "p.grad is changed",
-        "The decay is added to .grad itself, in place. Who reads or re-uses the gradient afterwards (clipping, "
-        "accumulation, a second optimizer) finds something else. Make a new tensor: `g = g + …`.",
+        "The gradient is changed in place: `g = p.grad` is no copy, and `g += …` writes into it. Who reads or re-uses it "
+        "afterwards (clipping, accumulation, a second optimizer) finds something else. Make a new tensor: `g = g + …`.",
         "the docstring: p.grad stays as it is",
         {"gradient": "changed"},
         coincides="with weight_decay = 0",
+        also=({"gradient": "changed unless negated"},),
     ),
 }

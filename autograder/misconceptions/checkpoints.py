@@ -26,6 +26,7 @@ class _Adam(torch.optim.Optimizer):
 
     names: ClassVar[tuple[str, ...]] = ("step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq")
     step_as = "tensor"
+    by_id = False
 
     def __init__(
         self,
@@ -49,7 +50,8 @@ class _Adam(torch.optim.Optimizer):
                     self._one(p, group)
 
     def _one(self, p: torch.Tensor, group: dict[str, Any]) -> None:
-        state = self.state[p]
+        key: Any = id(p) if self.by_id else p
+        state = self.state[key]
         _, m, v, largest = self.names
         if m not in state:
             state[m], state[v] = torch.zeros_like(p), torch.zeros_like(p)
@@ -75,7 +77,7 @@ class _Adam(torch.optim.Optimizer):
 
 def objects(faults: Mapping[str, Any]) -> tuple[type, Callable[..., None], Callable[..., None]]:
     """(Adam, save, resume) with the fault."""
-    layout: dict[str, Any] = {key: faults[key] for key in ("names", "step_as") if key in faults}
+    layout: dict[str, Any] = {key: faults[key] for key in ("names", "step_as", "by_id") if key in faults}
     cls = type("Adam", (_Adam,), layout) if layout else torch.optim.Adam
     return cls, faults.get("save", save), faults.get("resume", resume)
 
@@ -117,7 +119,7 @@ def _resume_nothing(opt: torch.optim.Optimizer, path: str) -> None:
     torch.load(path)
 
 
-_LAYOUT = "section 5, the paragraph on names"
+_LAYOUT = "section 6, the paragraph on names"
 
 ROWS: dict[str, Row] = {
     "P1": Row(
@@ -127,6 +129,15 @@ ROWS: dict[str, Row] = {
         _LAYOUT,
         {"names": ("t", "m", "v", "v_max")},
         coincides="when you save and load your own checkpoints only",
+        also=({"names": ("step", "m", "v", "v_max")},),
+    ),
+    "P10": Row(
+        "the state is kept under id(p), not under p",
+        "state_dict() only finds what stands in self.state under the parameter itself; id(p) is another number in the next "
+        "run. Write self.state[p].",
+        "the table in section 2, self.state[p]",
+        {"by_id": True},
+        coincides="as long as nothing is saved",
     ),
     "P2": Row(
         "the step count is not part of the state",
@@ -147,14 +158,14 @@ ROWS: dict[str, Row] = {
         "resume restores the state but not the groups",
         "The new optimizer keeps the lr, betas, eps and weight_decay it was made with. They are in "
         "saved['param_groups'].",
-        "section 5, the anatomy of a state dict",
+        "section 6, the anatomy of a state dict",
         {"resume": _resume_state_only},
         coincides="when the new optimizer is made with the same hyperparameters",
     ),
     "P5": Row(
         "save leaves out the state",
         "The file holds the groups only; m, v and the step count are lost.",
-        "section 5, the anatomy of a state dict",
+        "section 6, the anatomy of a state dict",
         {"save": _save_groups},
     ),
     "P6": Row(
@@ -162,7 +173,7 @@ ROWS: dict[str, Row] = {
         "m, v and the step count start from nothing, though the file has them. Either resume leaves out saved['state'], "
         "or it puts it in by number: saved['state'] has the keys 0, 1, 2, …, self.state has the parameters themselves. "
         "load_state_dict translates.",
-        "section 5, the anatomy of a state dict",
+        "section 6, the anatomy of a state dict",
         {"resume": _resume_groups_only},
         also=({"resume": _resume_by_number},),
     ),
@@ -177,13 +188,13 @@ ROWS: dict[str, Row] = {
         "the whole optimizer object is saved",
         "A pickled optimizer brings copies of the parameters along, and the resumed one trains those copies, not the "
         "model's. Save state_dict().",
-        "section 5, the anatomy of a state dict",
+        "section 6, the anatomy of a state dict",
         {"save": _save_everything, "resume": _resume_everything},
     ),
     "P9": Row(
         "resume restores nothing",
         "The file is read, but the optimizer stays as it was made.",
-        "section 5, the anatomy of a state dict",
+        "section 6, the anatomy of a state dict",
         {"resume": _resume_nothing},
     ),
 }

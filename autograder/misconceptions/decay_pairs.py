@@ -42,8 +42,8 @@ def _torch_run(kind: str, decoupled: bool, w0: Tensor, grad_fn: GradFn, lr: floa
 class _Update:
     """The plain update of one kind, with its state."""
 
-    def __init__(self, kind: str, like: Tensor) -> None:
-        self.kind, self.t = kind, 0
+    def __init__(self, kind: str, like: Tensor, average: bool = False) -> None:
+        self.kind, self.t, self.average = kind, 0, average
         self.m, self.v = torch.zeros_like(like), torch.zeros_like(like)
 
     def move(self, g: Tensor, extra: Tensor | float = 0.0) -> Tensor:
@@ -52,7 +52,7 @@ class _Update:
         if self.kind == "sgd":
             return g + extra
         if self.kind == "momentum":
-            self.m = MU * self.m + g
+            self.m = MU * self.m + (1 - MU if self.average else 1) * g
             return self.m + extra
         self.m = BETAS[0] * self.m + (1 - BETAS[0]) * g
         self.v = BETAS[1] * self.v + (1 - BETAS[1]) * g * g
@@ -79,13 +79,17 @@ def pair(faults: Mapping[str, Any]) -> Callable[..., Pair]:
 
     def l2_and_decoupled(kind: str, w0: Tensor, grad_fn: GradFn, lr: float, wd: float, steps: int) -> Pair:
         trajectories, start = [], w0
+        update = _Update(kind, w0, faults.get("momentum") == "average")
         for name in ("l2", "decoupled"):
-            w, update, rows = start.clone(), _Update(kind, w0), [start.clone()]
+            w, rows = start.clone(), [start.clone()]
+            if faults.get("rows") != "state kept":
+                update = _Update(kind, w0, faults.get("momentum") == "average")
             for _ in range(steps):
                 w = _step(faults.get(name, name), w, grad_fn, update, lr, wd)
                 rows.append(w)
-            if faults.get("rows") == "aliased":
-                rows = [w] * len(rows)
+            if faults.get("rows") in ("aliased", "aliased but the start"):
+                first = w if faults["rows"] == "aliased" else rows[0]
+                rows = [first, *[w] * (len(rows) - 1)]
             trajectories.append(torch.stack(rows))
             if faults.get("rows") == "continued":
                 start = w
@@ -193,5 +197,20 @@ ROWS: dict[str, Row] = {
         "The list holds the same tensor again and again, and it changes in place. Append w.clone().",
         "the docstring: row t is the weight after t steps",
         {"rows": "aliased"},
+        also=({"rows": "aliased but the start"},),
+    ),
+    "W19": Row(
+        "momentum in its averaging form",
+        "You compute 0.9·buf + 0.1·g. In torch's form, and in the docstring, the new gradient counts in full.",
+        "the docstring: buf ← 0.9·buf + g",
+        {"momentum": "average"},
+        coincides="for kind = 'sgd' and 'adam'",
+    ),
+    "W20": Row(
+        "the second run goes on with the first one's m and v",
+        "Each run starts with a buffer, m and v of zeros, and t = 1: make them inside the loop over the two runs.",
+        "the docstring: the same run twice",
+        {"rows": "state kept"},
+        coincides="for kind = 'sgd', which has no state",
     ),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -30,7 +31,7 @@ class _Foreach(torch.optim.Optimizer):
         self, params: Any, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
-        self.steps = 0
+        self.steps = self.calls = 0
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -54,6 +55,9 @@ class _Foreach(torch.optim.Optimizer):
     def _count(self, state: dict[str, Any]) -> float:
         if self.faults.get("count") == "steps":
             return self.steps
+        if self.faults.get("count") == "calls":
+            self.calls += 1
+            return self.calls
         step = state["step"]
         return float(step.item()) if isinstance(step, Tensor) else step
 
@@ -63,6 +67,8 @@ class _Foreach(torch.optim.Optimizer):
             return
         b1, b2 = group["betas"][::-1] if f.get("betas") == "swapped" else group["betas"]
         ts = [self._count(state) for state in states]
+        if f.get("count") == "group":
+            ts = [max(ts)] * len(ts)
         ms, vs = [s["exp_avg"] for s in states], [s["exp_avg_sq"] for s in states]
         torch._foreach_mul_(ms, b1)
         torch._foreach_add_(ms, grads, alpha=1 - b1)
@@ -72,20 +78,28 @@ class _Foreach(torch.optim.Optimizer):
         c1 = [1 - b1**t if both else 1.0 for t in ts]
         c2 = [1 - b2**t if both else 1.0 for t in ts]
         ds = self._divisors(vs, c2, group["eps"])
-        torch._foreach_addcdiv_(ps, ms, ds, [-group["lr"] / c for c in c1])
+        rate = -group["lr"] if f.get("sign") == "up" else group["lr"]
+        if f.get("stored") == "m":
+            torch._foreach_div_(ms, c1)
+            c1 = [1.0] * len(c1)
+        torch._foreach_addcdiv_(ps, ms, ds, [-rate / c for c in c1])
+        if f.get("gradient") == "changed":
+            torch._foreach_mul_(grads, 1 - b1)
 
     def _divisors(self, vs: list[Tensor], c2: list[float], eps: float) -> list[Tensor]:
         how = self.faults.get("eps")
         if how == "inside":
-            inner = torch._foreach_add(torch._foreach_div(vs, c2), eps)
-            return list(torch._foreach_sqrt(inner))
-        ds = list(torch._foreach_sqrt(vs))
-        roots = [c**0.5 for c in c2]
-        if how == "hat":
-            torch._foreach_add_(ds, eps)
-            torch._foreach_div_(ds, roots)
+            return list(torch._foreach_sqrt(torch._foreach_add(torch._foreach_div(vs, c2), eps)))
+        if self.faults.get("stored") == "v":
+            torch._foreach_sqrt_(vs)
+            ds = [v.clone() for v in vs]
         else:
-            torch._foreach_div_(ds, roots)
+            ds = list(vs if self.faults.get("root") == "missing" else torch._foreach_sqrt(vs))
+        scales = c2 if self.faults.get("root") == "missing" else [c**0.5 for c in c2]
+        if how == "hat":
+            return list(torch._foreach_div(torch._foreach_add(ds, eps), scales))
+        ds = list(torch._foreach_div(ds, scales))
+        if how != "missing":
             torch._foreach_add_(ds, eps)
         return ds
 
@@ -109,7 +123,7 @@ ROWS: dict[str, Row] = {
         "a number is fetched from the device",
         "`.item()`, `float(…)`, `bool(…)` or `if` on a device tensor makes Python wait until the GPU has finished all "
         "that was launched before. Count steps in Python, or in 0-dim CPU tensors as torch does.",
-        "section 6, the paragraph on synchronisation",
+        "section 7, the paragraph on synchronisation",
         {"sync": "steps"},
         coincides="in the values",
         also=({"sync": "norm"},),
@@ -118,7 +132,7 @@ ROWS: dict[str, Row] = {
         "the state is on the CPU",
         "torch.zeros(p.shape) makes a CPU tensor; the update then mixes devices. torch.zeros_like(p) takes the "
         "parameter's device and dtype.",
-        "section 6, the paragraph on devices",
+        "section 7, the paragraph on devices",
         {"state": "cpu"},
         coincides="for parameters on the CPU",
     ),
@@ -135,12 +149,34 @@ ROWS: dict[str, Row] = {
         "of numbers, one per parameter.",
         "equation (5.3)",
         {"count": "steps"},
+        also=({"count": "group"},),
         coincides=bank.ROWS["A6g"].coincides,
     ),
-    "A5": bank.ROWS["A5"],
-    "A1": bank.ROWS["A1"],
-    "A2": bank.ROWS["A2"],
-    "A8": bank.ROWS["A8"],
+    **{row: bank.ROWS[row] for row in ("A5", "A1", "A2", "A8")},
+    "A6": replace(bank.ROWS["A6"], faults={"count": "calls"}),
+    "A4": replace(bank.ROWS["A4"], faults={"eps": "missing"}),
+    "R4": replace(bank.ROWS["R4"], faults={"root": "missing"}),
+    "M5": replace(bank.ROWS["M5"], faults={"sign": "up"}),
+    "E5": replace(
+        bank.ROWS["E5"],
+        title="m is corrected in place",
+        explanation="`torch._foreach_div_(ms, …)` writes the correction into m, so the next step averages it and corrects it "
+        "again. The correction is for the update only: put it into the lr, or use `torch._foreach_div`.",
+        faults={"stored": "m"},
+    ),
+    "E5v": replace(
+        bank.ROWS["E5v"],
+        explanation="`torch._foreach_sqrt_(vs)` writes the root into v, so the next step averages a root. Without the last "
+        "underscore it makes new tensors.",
+        faults={"stored": "v"},
+    ),
+    "M10": replace(
+        bank.ROWS["M10"],
+        explanation="A _foreach_ function whose name ends in _ writes into its first list: here into the gradients.",
+        faults={"gradient": "changed"},
+        coincides="in the weights, as long as each gradient is used once",
+        also=(),
+    ),
 }
 
 

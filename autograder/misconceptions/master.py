@@ -75,9 +75,10 @@ class Master(torch.optim.Optimizer):
         if self.faults.get("load") == "cast":
             return
         params = [p for group in self.param_groups for p in group["params"]]
-        for i, p in enumerate(params):
+        for i, saved in state_dict["state"].items():
+            own = self.state[params[i]]
             for key in KEYS:
-                self.state[p][key] = state_dict["state"][i][key].clone()
+                own[key] = own[key].float() if self.faults.get("load") == "cast back" else saved[key].clone()
 
 
 def _build(faults: Mapping[str, Any]) -> tuple[type]:
@@ -89,22 +90,33 @@ ROWS: dict[str, Row] = {
         "no float32 master weight",
         "The weight itself is bf16, whose numbers between 1 and 2 lie 1/128 apart. An update of 0.002 is rounded away, "
         "in every step again: the weight never moves.",
-        "section 6, the experiment with 1 + 0.002",
+        "section 8, the experiment with 1 + 0.002",
         {"master": "bf16"},
         coincides="when the updates are larger than bf16's resolution",
+        by_rules=True,
     ),
     "D2": Row(
         "m and v are kept in bf16",
         "β₂ = 0.999 changes v by 0.1 % a step, and bf16 resolves 0.4 %: v stops following the gradients.",
-        "section 6, the experiment with 1 + 0.002",
+        "section 8, the experiment with 1 + 0.002",
         {"moments": "bf16"},
+        by_rules=True,
     ),
     "D3": Row(
         "the float32 state is cast to bf16 when it is loaded",
         "torch.optim.Optimizer.load_state_dict casts floating-point state to the parameter's dtype. After resuming, "
         "master, m and v are bf16. Override it and put the saved tensors back.",
-        "section 6, the paragraph on load_state_dict",
+        "section 8, the paragraph on load_state_dict",
         {"load": "cast"},
+        coincides="until the first checkpoint is loaded",
+        by_rules=True,
+    ),
+    "D9": Row(
+        "the loaded state is cast to bf16 and back",
+        "After super().load_state_dict the tensors are bf16 already; `.float()` makes them float32 again, but 16 of their "
+        "bits are gone. Take them from the saved dict.",
+        "section 8, the paragraph on load_state_dict",
+        {"load": "cast back"},
         coincides="until the first checkpoint is loaded",
     ),
     "D4": Row(
@@ -124,21 +136,21 @@ ROWS: dict[str, Row] = {
         "m, v and the master weight are new tensors in every step",
         "The values are right, but every step allocates all of the state again. Update in place: mul_, lerp_, addcmul_, "
         "addcdiv_.",
-        "section 6, the table of bytes",
+        "section 8, the table of bytes",
         {"out of place": True},
         coincides="in the values",
     ),
     "D7": Row(
         "a fourth tensor lives on in the state",
         "Between steps only master, m and v are needed: 12 bytes per element. A float32 copy of the gradient makes 16.",
-        "section 6, the table of bytes",
+        "section 8, the table of bytes",
         {"keeps": "gradient"},
         coincides="in the values",
     ),
     "D8": Row(
         "the gradient is squared in bf16",
         "g·g is rounded to 8 bits before it reaches v. Convert first: g = p.grad.float().",
-        "section 6, the experiment with 1 + 0.002",
+        "section 8, the experiment with 1 + 0.002",
         {"square": "bf16"},
     ),
     "A5": Row(

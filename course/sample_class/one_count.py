@@ -20,14 +20,16 @@ class Adam(torch.optim.Optimizer):
                 if not state:
                     state["exp_avg"] = torch.zeros_like(p)
                     state["exp_avg_sq"] = torch.zeros_like(p)
-                    state["max_exp_avg_sq"] = torch.zeros_like(p)
+                    if group["amsgrad"]:
+                        state["max_exp_avg_sq"] = torch.zeros_like(p)
                 g = -p.grad if group["maximize"] else p.grad
                 g = g + group["weight_decay"] * p
-                m, v, top = state["exp_avg"], state["exp_avg_sq"], state["max_exp_avg_sq"]
+                m, v = state["exp_avg"], state["exp_avg_sq"]
                 m.mul_(beta1).add_(g, alpha=1 - beta1)
                 v.mul_(beta2).addcmul_(g, g, value=1 - beta2)
-                top.copy_(torch.maximum(top, v))
-                v_hat = (top if group["amsgrad"] else v) / (1 - beta2**self.t)
+                if group["amsgrad"]:
+                    v = torch.maximum(state["max_exp_avg_sq"], v, out=state["max_exp_avg_sq"])
+                v_hat = v / (1 - beta2**self.t)
                 p.sub_(group["lr"] * (m / (1 - beta1**self.t)) / (v_hat.sqrt() + group["eps"]))
 
 
@@ -42,6 +44,8 @@ class ForeachAdam(torch.optim.Optimizer):
         self.t += 1
         for group in self.param_groups:
             ps = [p for p in group["params"] if p.grad is not None]
+            if not ps:
+                continue
             gs = [p.grad for p in ps]
             for p in ps:
                 if not self.state[p]:
