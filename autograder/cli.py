@@ -1,10 +1,11 @@
-"""The command line: `autograder build`, `audit`, `exercises`, `demo`, `doctor`."""
+"""The command line: `autograder build`, `grade`, `audit`, `exercises`, `demo`, `doctor`."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -195,8 +196,61 @@ def _print_audit_summary(reports: list[Any]) -> None:
 
 
 @app.command()
+def grade(
+    assignment: Annotated[str, typer.Argument(help="The assignment's name, such as 05_adam_adamw.")],
+    students: Annotated[list[str] | None, typer.Argument(help="Whose work; everybody's without.")] = None,
+    course: Annotated[Path, typer.Option(help="The folder with release/ and submitted/.")] = Path(),
+    gradebook: Annotated[
+        str | None, typer.Option(help="nbgrader's db_url; that of nbgrader_config.py without.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=0, help="Submissions at a time; as many as there are cores without.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Grade unchanged submissions again.")] = False,
+    trust_students: Annotated[
+        bool, typer.Option("--trust-students", help="Grade without a sandbox where the machine offers none.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line and event.")] = False,
+) -> None:
+    """Grade a class outside the students' kernels, sandboxed; unchanged submissions are skipped."""
+    from autograder.grading import command
+    from autograder.grading.engine import Options
+
+    options = Options(force=force, trust_students=trust_students)
+    if jobs:
+        options = replace(options, jobs=jobs)
+    try:
+        place = command.course_at(course.resolve(), gradebook)
+        report = command.run(place, assignment, students or [], options, as_json)
+    except command.EXPECTED as error:
+        fail(str(error))
+    if not as_json:
+        command.show(report, place, assignment, console)
+    raise typer.Exit(NEEDS_ATTENTION if report.interrupted else 0)
+
+
+@app.command()
+def feedback(
+    assignment: Annotated[str, typer.Argument(help="The assignment's name, such as 05_adam_adamw.")],
+    students: Annotated[list[str] | None, typer.Argument(help="Whose pages; everybody's without.")] = None,
+    course: Annotated[Path, typer.Option(help="The folder with release/ and submitted/.")] = Path(),
+) -> None:
+    """Write the feedback pages again, with manual scores and comments as they are now."""
+    from autograder.grading import command
+    from autograder.grading.engine import write_feedback_again
+
+    place = command.course_at(course.resolve())
+    try:
+        for student in write_feedback_again(place, assignment, students or []):
+            console.print(place.root / "feedback" / student / assignment / f"{assignment}.html", soft_wrap=True)
+    except command.EXPECTED as error:
+        fail(str(error))
+
+
+@app.command()
 def demo(
     folder: Annotated[Path, typer.Option(help="Where the sample course is made.")] = Path(".demo"),
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Grade with nbgrader's own engine: slower, no sandbox.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Take a sample class through the whole loop: release, submissions, grading, feedback."""
@@ -209,7 +263,8 @@ def demo(
         with _progress() as progress:
             task = progress.add_task("starting", total=None)
             total = len(demonstration.Course(root, target).students())
-            for graded in demonstration.run(root, target, lambda line: progress.update(task, description=line)):
+            said = lambda line: progress.update(task, description=line)  # noqa: E731
+            for graded in demonstration.run(root, target, said, plain):
                 results.append(graded)
                 progress.update(task, completed=len(results), total=total)
     except ConvertError as error:

@@ -25,6 +25,11 @@ FORBIDDEN = {
     "autograder.render": ("autograder.answers", "autograder.exercises", "autograder.checks"),
     "autograder.exercises": ("autograder.answers", "autograder.verdict", "autograder.render", "autograder.publish"),
     "autograder.misconceptions": ("autograder.answers", "autograder.verdict", "autograder.publish"),
+    "autograder.grading": ("autograder.answers", "autograder.audit", "autograder.checks", "autograder.learner"),
+    **dict.fromkeys(
+        [f"autograder.grading.{name}" for name in ("channel", "packing", "runner", "sandbox", "shell", "zygote")],
+        ("autograder.verdict", "autograder.diagnose", "autograder.exercises", "autograder.misconceptions", "nbgrader"),
+    ),
     "autograder.checks": ("autograder.answers", "autograder.publish", "autograder.audit"),
     "autograder.learner": ("autograder.answers", "autograder.publish", "autograder.checks"),
     "autograder.answers": ("autograder.publish", "autograder.checks", "autograder.exercises"),
@@ -32,7 +37,10 @@ FORBIDDEN = {
 
 #: third-party packages that only the instructor's side may import, and where
 INSTRUCTOR_ONLY = ("nbgrader", "nbformat", "nbconvert", "nbclient", "traitlets", "typer", "rich")
-INSTRUCTOR_SIDE = ("autograder.publish", "autograder.cli", "autograder.audit", "autograder.doctor")
+INSTRUCTOR_SIDE = (
+    *("autograder.publish", "autograder.grading", "autograder.cli", "autograder.audit", "autograder.doctor"),
+    "autograder.__main__",
+)
 
 
 def modules(root: Path) -> dict[str, Path]:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.xdist_group("nbgrader")
 @pytest.fixture(scope="module")
 def graded(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Graded]:
     """The whole sample class, graded once with nbgrader's own converters."""
-    return {one.student.id: one for one in run(root, tmp_path_factory.mktemp("demo"))}
+    return {one.student.id: one for one in run(root, tmp_path_factory.mktemp("demo"), plain=True)}
 
 
 def test_every_sample_submission_gets_the_marks_it_should(graded: dict[str, Graded]) -> None:

@@ -1,0 +1,347 @@
+"""Grade one submission: have its cells run in a sandbox, ask each exercise its cases, decide from the evidence.
+
+The coordinator's side of `runner`'s protocol. A cell or exercise that takes the whole sandbox down (exit, crash, too
+much memory, silence) is noted and left out, and the submission is run again without it: the rest is graded.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from autograder.evidence import Evidence, Problem, decode
+from autograder.exercise import REGISTRY, CodeExercise, Exercise, QuizExercise
+from autograder.grading import decide
+from autograder.grading.assignment import Assignment
+from autograder.grading.channel import ChannelError
+from autograder.grading.integrity import audit_source
+from autograder.grading.packing import pack
+from autograder.grading.pool import Client, Runner
+from autograder.grading.results import ExerciseResult, SubmissionResult
+from autograder.grading.secret import hidden_seed
+from autograder.grading.submission import Submission
+
+#: Raised by one whenever a mark could come out differently for the same submission: results are graded again.
+ENGINE = "1"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Limits of one submission: seconds of wall time, MB beyond what a fresh fork uses."""
+
+    cell_seconds: float = 20.0
+    exercise_seconds: float = 20.0
+    submission_seconds: float = 180.0
+    memory_mb: float = 2000.0
+
+    def patient(self) -> Settings:
+        """For a second try, alone: a time-out on a busy machine is no verdict."""
+        return Settings(2 * self.cell_seconds, 2 * self.exercise_seconds, 2 * self.submission_seconds, self.memory_mb)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A code cell to run, or an exercise to ask (then `exercise` is given)."""
+
+    cell_id: str
+    source: str
+    exercise: Exercise | None = None
+
+
+@dataclass
+class _Run:
+    """What one run through a sandbox has brought; `stuck` is the step that ended it early."""
+
+    outputs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)  # cell id → exception
+    evidence: dict[str, list[Evidence]] = field(default_factory=dict)
+    ended: dict[str, str] = field(default_factory=dict)  # exercise id → why it was not asked to the end
+    missing: dict[str, list[str]] = field(default_factory=dict)
+    usage: Mapping[str, float] = field(default_factory=dict)
+    stuck: int | None = None
+    reason: str = ""
+    late: bool = False
+
+
+class Conductor:
+    """Grades submissions of one assignment, one after the other, with one connection to the fork server."""
+
+    def __init__(self, assignment: Assignment, client: Client, key: bytes, rung: str, settings: Settings) -> None:
+        self.assignment, self.client, self.rung, self.settings = assignment, client, rung, settings
+        self.key = key
+
+    def grade(self, submission: Submission) -> tuple[SubmissionResult, bool]:
+        """The result, and whether a clock ended anything (then it should be tried again, alone and with patience)."""
+        start = time.monotonic()
+        steps = _steps(self.assignment, submission)
+        asked = {
+            step.exercise.id: decide.questions(step.exercise, self._seed(step.exercise, submission))
+            for step in steps
+            if step.exercise is not None
+        }
+        left_out: dict[int, str] = {}
+        deadline = start + self.settings.submission_seconds
+        while True:
+            run = self._run(steps, asked, left_out, submission, deadline)
+            if run.stuck is None or time.monotonic() > deadline:
+                break
+            left_out[run.stuck] = run.reason
+        result = self._result(submission, steps, asked, run, left_out)
+        seconds = time.monotonic() - start
+        return _with_times(result, seconds, run.usage), run.late
+
+    def _seed(self, exercise: Exercise, submission: Submission) -> int:
+        return hidden_seed(self.key, self.assignment.name, exercise, submission.digest)
+
+    # --- running ----------------------------------------------------------------------------------------------------
+
+    def _run(
+        self,
+        steps: Sequence[_Step],
+        asked: Mapping[str, decide.Questions],
+        left_out: Mapping[int, str],
+        submission: Submission,
+        deadline: float,
+    ) -> _Run:
+        run = _Run(late=any("seconds" in reason for reason in left_out.values()))
+        runner = self.client.fork()
+        talk = _Talk(runner, self.settings, deadline)
+        kept = [number for number in range(len(steps)) if number not in left_out]
+        try:
+            talk.send(self._plan([steps[number] for number in kept], submission))
+            for place, number in enumerate(kept):
+                run.stuck = number
+                self._step(talk, place, steps[number], asked, run)
+            run.stuck = None
+            run.usage = talk.last("finished")
+        except ChannelError as error:
+            run.reason = talk.why or _ENDINGS[error.kind]
+            run.late = run.late or error.kind == "late"
+        finally:
+            runner.end()
+        return run
+
+    def _plan(self, steps: Sequence[_Step], submission: Submission) -> dict[str, Any]:
+        cells = [
+            {"kind": "check", "objects": list(_objects(step.exercise))}
+            if step.exercise is not None
+            else {"kind": "run", "source": step.source}
+            for step in steps
+        ]
+        seed = int(submission.digest[:8], 16) % 2**31
+        times = {"cell_seconds": self.settings.cell_seconds, "exercise_seconds": self.settings.exercise_seconds}
+        return {"cells": cells, "seed": seed, **times}
+
+    def _step(self, talk: _Talk, place: int, step: _Step, asked: Mapping[str, decide.Questions], run: _Run) -> None:
+        talk.expect("begin", place)
+        if step.exercise is None:
+            end = talk.expect("end", place)
+            outputs, failed = end.get("outputs"), str(end.get("failed", ""))
+            run.outputs[step.cell_id] = outputs if isinstance(outputs, list) else []
+            if failed:
+                run.failed[step.cell_id] = failed
+            run.late = run.late or failed == "TooLong"
+            return
+        answers = run.evidence[step.exercise.id] = list[Evidence]()
+        end = talk.ask(place, asked[step.exercise.id].asked, answers, run.missing.setdefault(step.exercise.id, []))
+        if end.get("late"):
+            run.late = True
+            run.ended[step.exercise.id] = f"it ran for more than {self.settings.exercise_seconds:g} seconds"
+        elif end.get("status"):
+            run.ended[step.exercise.id] = f"its process was ended ({_status(end['status'])})"
+
+    # --- deciding ---------------------------------------------------------------------------------------------------
+
+    def _result(
+        self,
+        submission: Submission,
+        steps: Sequence[_Step],
+        asked: Mapping[str, decide.Questions],
+        run: _Run,
+        left_out: Mapping[int, str],
+    ) -> SubmissionResult:
+        stopped = {steps[number].cell_id: reason for number, reason in left_out.items()}
+        for cell_id, reason in stopped.items():
+            if cell_id not in run.evidence:
+                run.outputs.setdefault(cell_id, [_stopped(reason)])
+        exercises = []
+        for exercise in self.assignment.exercises:
+            if exercise.kind == "written":
+                exercises.append(_waiting(exercise))
+                continue
+            cell = next(step.cell_id for step in steps if step.exercise is exercise)
+            ended = self._ended(exercise, run, stopped.get(cell, "" if run.stuck is None else run.reason))
+            exercises.append(
+                decide.result(
+                    exercise,
+                    asked[exercise.id],
+                    run.evidence.get(exercise.id, []),
+                    ended,
+                    ended.message if ended else "",
+                )
+            )
+        return SubmissionResult(
+            student=submission.student,
+            assignment=self.assignment.name,
+            digest=submission.digest,
+            release=self.assignment.digest,
+            engine=ENGINE,
+            rung=self.rung,
+            exercises=tuple(exercises),
+            outputs=run.outputs,
+            notes=submission.notes + ((submission.problem,) if submission.problem else ()),
+            flags=_flags(submission),
+        )
+
+    def _ended(self, exercise: Exercise, run: _Run, stopped: str) -> Problem | None:
+        """Why an exercise was not asked, or not to the end."""
+        missing = run.missing.get(exercise.id)
+        if missing:
+            names = " and ".join(missing)
+            cells = [
+                f"cell {cell} ended with {error}" for cell, error in run.failed.items() if _made_by(cell, exercise)
+            ]
+            because = f": {cells[0]}" if cells else ""
+            return Problem("raised", "NameError", f"{names} is not defined{because}")
+        reason = run.ended.get(exercise.id) or stopped
+        if reason:
+            return Problem("raised", "Stopped", reason)
+        if exercise.id not in run.evidence:
+            return Problem("raised", "Stopped", "it was not reached")
+        return None
+
+
+_ENDINGS = {
+    "closed": "it ended the process that ran it",
+    "late": "it did not come back within the seconds it has",
+    "malformed": "it sent the grader something that is no answer",
+}
+
+
+class _Talk:
+    """The conversation with one runner, by our own clock and with an eye on its memory."""
+
+    def __init__(self, runner: Runner, settings: Settings, deadline: float) -> None:
+        self._runner, self._settings, self._deadline = runner, settings, deadline
+        self._baseline: float | None = None
+        self.why = ""
+
+    def send(self, header: dict[str, Any], body: bytes = b"") -> None:
+        self._runner.channel.send(header, body, seconds=10)
+
+    def expect(self, kind: str, place: int) -> dict[str, Any]:
+        header, _ = self._next(self._settings.cell_seconds + 5)
+        if header.get(kind) != place:
+            raise ChannelError("malformed", f"expected {kind} {place}")
+        return header
+
+    def last(self, kind: str) -> dict[str, float]:
+        header, _ = self._next(5)
+        if not header.get(kind):
+            raise ChannelError("malformed", f"expected {kind}")
+        return {name: float(value) for name, value in header.items() if isinstance(value, (int, float))}
+
+    def ask(self, place: int, cases: Sequence[Any], answers: list[Evidence], missing: list[str]) -> dict[str, Any]:
+        """Send the cases when the exercise's own process asks for them; collect its evidence until it ends."""
+        while True:
+            header, body = self._next(self._settings.exercise_seconds + 5)
+            if header.get("end") == place:
+                return header
+            if header.get("ask") == place and not answers:
+                names = header.get("missing")
+                missing += [str(name) for name in names] if isinstance(names, list) else []
+                if not missing:
+                    self.send({"cases": place}, pack(cases))
+            elif header.get("evidence") == place and len(answers) < len(cases):
+                answers.append(_decoded(body))
+            else:
+                raise ChannelError("malformed", "out of turn")
+
+    def _next(self, seconds: float) -> tuple[dict[str, Any], bytes]:
+        end = min(self._deadline, time.monotonic() + seconds)
+        while not self._runner.channel.waiting(0.1):
+            self._watch_memory()
+            if time.monotonic() > end:
+                raise ChannelError("late", "nothing came in time")
+        return self._runner.channel.receive(end)
+
+    def _watch_memory(self) -> None:
+        used = self._runner.memory_mb(0.0)
+        if self._baseline is None:
+            self._baseline = used
+        if used - self._baseline > self._settings.memory_mb:
+            self.why = f"it used more than {self._settings.memory_mb:g} MB of memory"
+            raise ChannelError("closed", self.why)
+
+
+def _decoded(body: bytes) -> Evidence:
+    try:
+        return decode(body)
+    except (ValueError, RecursionError) as error:
+        raise ChannelError("malformed", str(error)) from None
+
+
+# --- small things ---------------------------------------------------------------------------------------------------
+
+
+def _steps(assignment: Assignment, submission: Submission) -> list[_Step]:
+    """What is run, in the notebook's order: given and solution cells and the student's own; a question per check cell."""
+    planned = {cell.id: cell for cell in assignment.cells}
+    steps = []
+    for cell in submission.notebook.cells:
+        plan = planned.get(cell.id)
+        kind = plan.kind if plan else ("own" if cell.cell_type == "code" else "text")
+        if kind == "check" and plan is not None:
+            steps.append(_Step(cell.id, "", REGISTRY[plan.exercise_id]))
+        elif kind in ("setup", "given", "solution", "own"):
+            steps.append(_Step(cell.id, cell.source))
+    return steps
+
+
+def _objects(exercise: Exercise) -> tuple[str, ...]:
+    assert isinstance(exercise, (CodeExercise, QuizExercise))
+    return exercise.objects
+
+
+def _made_by(cell_id: str, exercise: Exercise) -> bool:
+    return cell_id.startswith(exercise.grade_id)
+
+
+def _waiting(exercise: Exercise) -> ExerciseResult:
+    return ExerciseResult(exercise.id, exercise.grade_id, 0.0, exercise.points, waits=True)
+
+
+def _stopped(reason: str) -> dict[str, Any]:
+    return {
+        "output_type": "error",
+        "ename": "Stopped",
+        "evalue": reason,
+        "traceback": [f"This cell was stopped: {reason}."],
+    }
+
+
+def _status(status: object) -> str:
+    number = status if isinstance(status, int) else 1
+    return f"signal {-number}" if number < 0 else f"exit status {number}"
+
+
+def _flags(submission: Submission) -> tuple[str, ...]:
+    sources = [
+        *submission.answers.items(),
+        *((f"own cell {i}", extra.source) for i, extra in enumerate(submission.extras, 1)),
+    ]
+    return tuple(
+        f"{name}, line {flag.line}: {flag.kind}: {flag.text}"
+        for name, source in sources
+        for flag in audit_source(source)
+    )
+
+
+def _with_times(result: SubmissionResult, seconds: float, usage: Mapping[str, float]) -> SubmissionResult:
+    from dataclasses import replace
+
+    return replace(
+        result, seconds=seconds, cpu_seconds=usage.get("cpu_seconds", 0.0), peak_mb=usage.get("peak_mb", 0.0)
+    )

@@ -1,0 +1,110 @@
+"""From evidence to marks, for grading: which cases are asked, in which order, and what is made of the answers.
+
+Nothing here runs student code. The visible cases and hidden ones of the submission's own seed are asked in shuffled
+order, without saying which is which, and the first visible one a second time: an object that answers differently when
+it is asked again computes from something other than its arguments.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from autograder.diagnose import Diagnosis, diagnose
+from autograder.evidence import Evidence, Problem
+from autograder.exercise import Case, CodeExercise, Exercise, QuizExercise
+from autograder.grading.results import ExerciseResult
+from autograder.render import as_data, as_html, as_text
+from autograder.verdict import Verdict, deviation, hidden_cases, judge, judge_quiz, quiz_case, visible_cases
+
+CHANGED = Problem(
+    "protocol",
+    "ProtocolError",
+    "Asked the same thing twice, your code gave two different answers: does it keep something from one call to the next?",
+)
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What an exercise is asked. `order[i]` is the place among `cases` of the i-th question."""
+
+    cases: tuple[Case, ...]
+    order: tuple[int, ...]
+
+    @property
+    def asked(self) -> list[Case]:
+        return [self.cases[place] for place in self.order]
+
+
+def questions(exercise: Exercise, seed: int) -> Questions:
+    """The cases of one submission; `seed` is secret (`secret.hidden_seed`)."""
+    if isinstance(exercise, QuizExercise):
+        return Questions((quiz_case(exercise),), (0,))
+    assert isinstance(exercise, CodeExercise)
+    cases = visible_cases(exercise) + hidden_cases(exercise, seed)
+    order = list(range(len(cases)))
+    random.Random(seed).shuffle(order)
+    return Questions(cases, (*order, 0))
+
+
+def result(
+    exercise: Exercise, asked: Questions, answered: Sequence[Evidence], ended: Problem | None, reason: str = ""
+) -> ExerciseResult:
+    """The result of one exercise. `answered`: evidence in the order asked; where it stops early, `ended` says why."""
+    evidence = _in_place(asked, answered, ended)
+    if isinstance(exercise, QuizExercise):
+        verdict: Verdict = judge_quiz(exercise, evidence[0], reveal=True)
+        diagnosis = None
+    else:
+        assert isinstance(exercise, CodeExercise)
+        verdict, diagnosis = _decided(exercise, asked.cases, evidence, look=bool(answered))
+    return ExerciseResult(
+        exercise_id=exercise.id,
+        grade_id=exercise.grade_id,
+        points=verdict.earned,
+        max_points=exercise.points,
+        reason=reason,
+        html=as_html(verdict, diagnosis),
+        text=as_text(verdict, diagnosis),
+        data=as_data(verdict, diagnosis),
+        misconceptions=tuple(f"{m.id} {m.title}" for m in diagnosis.misconceptions) if diagnosis else (),
+        seconds=sum(one.seconds for one in answered),
+    )
+
+
+def _in_place(asked: Questions, answered: Sequence[Evidence], ended: Problem | None) -> list[Evidence]:
+    """Evidence by case; what was not answered carries the reason."""
+    found: list[Evidence] = [Evidence(problem=ended)] * len(asked.cases)
+    for place, evidence in zip(asked.order[: len(asked.cases)], answered, strict=False):
+        found[place] = evidence
+    if answered and answered[-1].problem is not None and answered[-1].problem.kind == "not_started":
+        return [answered[-1]] * len(asked.cases)
+    if len(answered) == len(asked.order) > len(asked.cases) and _differs(found[0], answered[-1], asked.cases[0]):
+        return [replace(one, problem=CHANGED) for one in found]
+    return found
+
+
+def _differs(one: Evidence, other: Evidence, case: Case) -> bool:
+    if one.problem is not None or other.problem is not None:
+        return (one.problem is None) != (other.problem is None)
+    return one.arrays.keys() != other.arrays.keys() or any(
+        array.shape != other.arrays[name].shape
+        or deviation(array, other.arrays[name], name in one.stepped) > case.tolerance
+        for name, array in one.arrays.items()
+    )
+
+
+def _decided(
+    exercise: CodeExercise, cases: Sequence[Case], evidence: Sequence[Evidence], look: bool
+) -> tuple[Verdict, Diagnosis | None]:
+    """A mistake is looked for in the visible cases: there the wrong variants' runs are the same for everybody."""
+    verdict = judge(exercise, cases, evidence, decided=True)
+    if not look or verdict.passed:
+        return verdict, None
+    seen = [i for i, case in enumerate(cases) if not case.hidden]
+    shown, found = [cases[i] for i in seen], [evidence[i] for i in seen]
+    visible = judge(exercise, shown, found, decided=True)
+    if visible.passed:
+        return verdict, diagnose(exercise, cases, evidence, verdict)
+    return verdict, diagnose(exercise, shown, found, visible)

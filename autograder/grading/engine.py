@@ -1,0 +1,275 @@
+"""Grade a class: read, skip what is unchanged, grade side by side, record, publish. Interrupt it; run it again.
+
+One writer: this process. Order for each submission: store (one transaction), gradebook (one transaction),
+`autograded/`, `feedback/`, then the store notes that all of it is there. Killed anywhere in between, the next run
+finds the attempt in the store and publishes it, once.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import nbformat
+import torch
+
+from autograder.exercise import CodeExercise
+from autograder.grading.assignment import Assignment, read_assignment
+from autograder.grading.autograded import companions, submitted_at, write_autograded
+from autograder.grading.conduct import ENGINE, Conductor, Settings
+from autograder.grading.feedback import write_feedback
+from autograder.grading.gradebook import Book, open_gradebook
+from autograder.grading.pool import Zygote
+from autograder.grading.references import files_to_mask
+from autograder.grading.results import SubmissionResult
+from autograder.grading.sandbox import Limits, Spec, offered, python_paths
+from autograder.grading.secret import course_key
+from autograder.grading.stage import hidden_folders, stage
+from autograder.grading.store import Attempt, Store
+from autograder.grading.submission import Submission, read_submission
+from autograder.grading.workers import Workers
+from autograder.verdict import expected_evidence, visible_cases
+
+STORE = ".grading/store.db"
+
+
+class GradingError(Exception):
+    """Grading cannot start or go on; the message says why and what to do, in one line."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """Where things lie. `gradebook` is nbgrader's db_url."""
+
+    root: Path
+    gradebook: str
+    course_id: str = "default_course"
+
+    def submitted(self, student: str, assignment: str) -> Path:
+        return self.root / "submitted" / student / assignment
+
+    def students(self, assignment: str) -> list[str]:
+        """Those who have handed this in, in order of their ids."""
+        folder = self.root / "submitted"
+        if not folder.is_dir():
+            return []
+        return sorted(
+            entry.name
+            for entry in folder.iterdir()
+            if not entry.name.startswith(".") and (entry / assignment).is_dir() and not entry.is_symlink()
+        )
+
+
+@dataclass(frozen=True)
+class Options:
+    """`trust_students`: grade without a sandbox where the machine offers none (said on every page)."""
+
+    jobs: int = field(default_factory=lambda: os.cpu_count() or 1)
+    force: bool = False
+    trust_students: bool = False
+    settings: Settings = field(default_factory=Settings)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Progress: `kind` "start" (total known), "graded", "unchanged", "published" (left over from a killed run), "again"."""
+
+    kind: Literal["start", "graded", "unchanged", "published", "again"]
+    student: str = ""
+    result: SubmissionResult | None = None
+    total: int = 0
+    rung: str = ""
+
+
+def grade_class(
+    course: Course, name: str, students: Sequence[str] = (), options: Options | None = None
+) -> Generator[Event]:
+    """Grade `students` (all who have submitted, without) and yield what happens. Close the iterator to stop cleanly.
+
+    Raises GradingError before anything is graded; ValueError for a broken release.
+    """
+    options = options or Options()
+    assignment = read_assignment(course.root / "release", name)
+    chosen = list(students) or course.students(name)
+    missing = [student for student in students if not course.submitted(student, name).is_dir()]
+    if missing:
+        raise GradingError(f"nothing is submitted for {name} by {', '.join(missing)}")
+    rung = _rung(options)
+    with _opened(course, assignment) as files:
+        yield Event("start", total=len(chosen), rung=rung)
+        yield from files.left_over()
+        todo: list[Submission] = []
+        for student in chosen:
+            submission = read_submission(course.submitted(student, name), assignment, student)
+            known = None if options.force else files.known(submission)
+            if known is None:
+                todo.append(submission)
+            else:
+                yield Event("unchanged", student, known)
+        if todo:
+            yield from _grade(course, assignment, files, todo, rung, options)
+
+
+def write_feedback_again(course: Course, name: str, students: Sequence[str] = ()) -> Iterator[str]:
+    """Write the feedback pages of what is published, with humans' scores and comments as they are now.
+
+    Yields the students. Raises GradingError for one whose work has not been graded.
+    """
+    assignment = read_assignment(course.root / "release", name)
+    with _opened(course, assignment) as files:
+        for student in students or course.students(name):
+            if not files.feedback(student):
+                raise GradingError(f"{student} has no grade for {name} yet: run autograder grade {name} {student}")
+            yield student
+
+
+def _rung(options: Options) -> str:
+    offer = offered()
+    if offer.rung:
+        return offer.rung
+    if options.trust_students:
+        return "none"
+    raise GradingError(
+        f"this machine offers no sandbox ({offer.remedy}); --trust-students grades without one, "
+        "and says so on every page"
+    )
+
+
+# --- grading side by side -------------------------------------------------------------------------------------------
+
+
+def _grade(
+    course: Course, assignment: Assignment, files: Files, todo: list[Submission], rung: str, options: Options
+) -> Iterator[Event]:
+    with _workers(course, assignment, rung, options, min(options.jobs, len(todo))) as workers:
+        waiting, again = list(reversed(todo)), []
+        while waiting or workers.busy:
+            while waiting and workers.free:
+                workers.give(waiting.pop())
+            for done in workers.finished():
+                if done.late:
+                    again.append(done.submission)
+                    yield Event("again", done.submission.student)
+                else:
+                    files.record(done.result, done.notebook)
+                    yield Event("graded", done.submission.student, done.result)
+        for submission in again:  # alone, with twice the time: a busy machine is no reason for a mark
+            workers.give(submission, patient=True)
+            for done in workers.finished():
+                files.record(done.result, done.notebook)
+                yield Event("graded", submission.student, done.result)
+
+
+@contextmanager
+def _workers(course: Course, assignment: Assignment, rung: str, options: Options, count: int) -> Iterator[Workers]:
+    key = course_key(course.root / "course")
+    torch.set_num_threads(1)  # the workers are forked from here, and a parallel region would hang them
+    with ExitStack() as stack:
+        place = Path(tempfile.mkdtemp(prefix="stage-", dir=_private(course.root)))
+        stack.callback(shutil.rmtree, place, ignore_errors=True)
+        place.chmod(0o755)  # the runners are nobody
+        staged = stage(place)
+        forbidden = {name for one in assignment.exercises if isinstance(one, CodeExercise) for name in one.forbidden}
+        zygote = Zygote(staged, rung, _spec(staged, forbidden), forbidden)
+        stack.callback(zygote.close)
+        _warm(assignment)
+        zygote.wait()
+        clients = [zygote.connect() for _ in range(count)]
+        workers = Workers(count, lambda i: Conductor(assignment, clients[i], key, rung, options.settings))
+        stack.callback(workers.close)
+        yield workers
+
+
+def _private(root: Path) -> Path:
+    folder = root / ".grading"
+    folder.mkdir(mode=0o711, exist_ok=True)  # runners, who are nobody, have to get to the staged package
+    return folder
+
+
+def _spec(staged: Path, forbidden: set[str]) -> Spec:
+    visible = python_paths()
+    secret = [str(one) for one in hidden_folders()]  # where the package is installed and not in place
+    files = dict(files_to_mask(forbidden))
+    return Spec(
+        readonly=(*visible, str(staged)),
+        masked=tuple(one for one in secret if any(one.startswith(f"{path}/") for path in visible)),
+        files=files,
+        work="/submission",  # no folder of a real machine: the course itself may lie in /work or /home
+        limits=Limits(),
+    )
+
+
+def _warm(assignment: Assignment) -> None:
+    """Compute the references of the visible cases while the fork server imports; the workers share them."""
+    for exercise in assignment.exercises:
+        if isinstance(exercise, CodeExercise):
+            for case in visible_cases(exercise):
+                expected_evidence(exercise, case)
+
+
+# --- recording ------------------------------------------------------------------------------------------------------
+
+
+class Files:
+    """Store, gradebook and folders of one course and assignment."""
+
+    def __init__(self, course: Course, assignment: Assignment, store: Store, book: Book) -> None:
+        self._course, self._assignment, self._store, self._book = course, assignment, store, book
+
+    def known(self, submission: Submission) -> SubmissionResult | None:
+        """The result of an unchanged submission."""
+        name, release = self._assignment.name, self._assignment.digest
+        return self._store.done(name, submission.student, submission.digest, release, ENGINE)
+
+    def left_over(self) -> Iterator[Event]:
+        """Publish what a killed run has stored and not published."""
+        for attempt in self._store.pending(self._assignment.name):
+            result, notebook = self._store.load(attempt)
+            self._publish(attempt.number, result, notebook)
+            yield Event("published", attempt.student, result)
+
+    def record(self, result: SubmissionResult, notebook: str) -> None:
+        self._publish(self._store.record(result, notebook), result, notebook)
+
+    def _publish(self, number: int, result: SubmissionResult, notebook: str) -> None:
+        assignment, student = self._assignment, result.student
+        rebuilt = nbformat.reads(notebook, as_version=4)
+        earlier: Attempt | None = self._store.published(assignment.name, student)
+        changed = earlier is None or earlier.digest != result.digest
+        beside = companions(self._course.submitted(student, assignment.name))
+        self._book.write(assignment, result, submitted_at(beside), rebuilt, changed)
+        write_autograded(self._folder("autograded", student), assignment.name, rebuilt, result, beside)
+        self._write_feedback(result, rebuilt)
+        self._store.mark_published(assignment.name, student, number)
+
+    def feedback(self, student: str) -> bool:
+        """Write the page of what is published; False when nothing is."""
+        attempt = self._store.published(self._assignment.name, student)
+        if attempt is None:
+            return False
+        result, notebook = self._store.load(attempt)
+        self._write_feedback(result, nbformat.reads(notebook, as_version=4))
+        return True
+
+    def _write_feedback(self, result: SubmissionResult, rebuilt: nbformat.NotebookNode) -> None:
+        review = self._book.review(self._assignment, result.student)
+        name, student = self._assignment.name, result.student
+        beside = companions(self._course.submitted(student, name))
+        write_feedback(self._folder("feedback", student), name, rebuilt, result, review, beside)
+
+    def _folder(self, kind: str, student: str) -> Path:
+        return self._course.root / kind / student / self._assignment.name
+
+
+@contextmanager
+def _opened(course: Course, assignment: Assignment) -> Iterator[Files]:
+    _private(course.root)
+    with Store(course.root / STORE) as store, open_gradebook(course.gradebook, course.course_id) as book:
+        (course.root / STORE).chmod(0o600)
+        yield Files(course, assignment, store, book)

@@ -1,0 +1,49 @@
+"""The course key, and the seeds of hidden cases that follow from it.
+
+Hidden cases come from HMAC(course key, assignment | exercise | version | submission's digest): the same submission
+always gets the same cases, any edit gets others, and nobody without the key can compute them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import os
+import secrets
+import stat
+from pathlib import Path
+
+from autograder.exercise import Exercise
+
+KEY_FILE = ".key"
+_BYTES = 32
+
+
+class BadKey(Exception):
+    """The key file cannot be used; the message says what to do."""
+
+
+def course_key(folder: Path) -> bytes:
+    """The key in `folder`/.key, made on first use (mode 600). Raises BadKey for a file others can read or that is damaged."""
+    folder.mkdir(exist_ok=True)
+    path = folder / KEY_FILE
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    info = path.lstat()
+    if not stat.S_ISREG(info.st_mode) or info.st_mode & 0o077:
+        raise BadKey(f"{path} has to be a file that only you can read: chmod 600 {path}")
+    key = path.read_bytes()
+    if len(key) != _BYTES:
+        raise BadKey(f"{path} is damaged: restore it from a backup, or delete it to get new hidden cases for all")
+    return key
+
+
+def hidden_seed(key: bytes, assignment: str, exercise: Exercise, digest: str) -> int:
+    """Seed of an exercise's hidden cases for one submission: 48 bits."""
+    message = "|".join((assignment, exercise.id, str(exercise.version), digest)).encode()
+    return int.from_bytes(hmac.digest(key, message, hashlib.sha256)[:6], "big")

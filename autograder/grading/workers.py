@@ -1,0 +1,122 @@
+"""Processes that grade side by side: each holds a connection to the fork server and judges what comes back.
+
+They are forked from the coordinator after the course's exercises are loaded, so that references and wrong variants are
+computed once and shared. They run no student code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import signal
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+import nbformat
+
+from autograder.grading.conduct import Conductor
+from autograder.grading.results import SubmissionResult, as_json, from_json
+from autograder.grading.sandbox import kernel
+from autograder.grading.submission import Submission
+
+#: A job: a submission, and whether it is the second, patient try.
+Job = tuple[Submission, bool]
+
+
+class WorkerError(Exception):
+    """A worker died or failed in a way that is not the submission's fault. The message says what happened."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a worker sends back. `notebook` is the rebuilt notebook's JSON text; `late`: a clock ended something."""
+
+    submission: Submission
+    result: SubmissionResult
+    notebook: str
+    late: bool
+
+
+class Workers:
+    """A fixed number of worker processes; `make(number)` builds the Conductor in each."""
+
+    def __init__(self, count: int, make: Callable[[int], Conductor]) -> None:
+        context = multiprocessing.get_context("fork")
+        self._idle: list[Connection[Any, Any]] = []
+        self._busy: dict[Connection[Any, Any], Submission] = {}
+        self._processes = []
+        for number in range(count):
+            mine, theirs = context.Pipe()
+            process = context.Process(target=_work, args=(theirs, make, number), daemon=True)
+            process.start()
+            theirs.close()
+            self._idle.append(mine)
+            self._processes.append(process)
+
+    @property
+    def free(self) -> int:
+        return len(self._idle)
+
+    @property
+    def busy(self) -> list[str]:
+        """Students whose work is being graded now."""
+        return [submission.student for submission in self._busy.values()]
+
+    def give(self, submission: Submission, patient: bool = False) -> None:
+        connection = self._idle.pop()
+        connection.send((submission, patient))
+        self._busy[connection] = submission
+
+    def finished(self, seconds: float | None = None) -> Iterator[Done]:
+        """What has been finished; waits that long for something. Raises WorkerError."""
+        for ready in wait(list(self._busy), seconds):
+            connection = next(one for one in self._busy if one is ready)
+            submission = self._busy[connection]
+            try:
+                said = connection.recv()
+            except (EOFError, OSError):
+                raise WorkerError(f"the process that graded {submission.student} died") from None
+            if "error" in said:
+                raise WorkerError(f"{submission.student}: {said['error']}")
+            del self._busy[connection]
+            self._idle.append(connection)
+            yield Done(submission, from_json(json.loads(said["result"])), said["notebook"], said["late"])
+
+    def close(self) -> None:
+        """End all workers, finished or not."""
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            process.join(5)
+            if process.is_alive():
+                process.kill()
+        for connection in (*self._idle, *self._busy):
+            connection.close()
+
+
+def _work(connection: Connection[Any, Any], make: Callable[[int], Conductor], number: int) -> None:
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)  # and with the last worker the fork server's socket closes
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's business
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    conductor = make(number)
+    patient = Conductor(
+        conductor.assignment, conductor.client, conductor.key, conductor.rung, conductor.settings.patient()
+    )
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            submission, second = connection.recv()
+            connection.send(_graded(patient if second else conductor, submission))
+
+
+def _graded(conductor: Conductor, submission: Submission) -> dict[str, Any]:
+    try:
+        result, late = conductor.grade(submission)
+        result = replace(result, notes=tuple(map(str, result.notes)))
+        text = nbformat.writes(submission.notebook)
+        return {"result": json.dumps(as_json(result)), "notebook": text, "late": late}
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}\n{traceback.format_exc(limit=-6)}"}

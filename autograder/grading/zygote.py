@@ -1,0 +1,170 @@
+"""The fork server: imports everything once, takes the references away, and forks a sandboxed runner per submission.
+
+Started by `pool.Zygote` with a staged, reduced package on its path and a whitelisted environment. It never runs
+student code, holds no key, keeps exactly one thread and listens nowhere: it is reached through sockets it inherited or
+was handed over them. When the coordinator goes away, so do its runners and then it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+#: Imported before the first fork, so that no runner pays for it. The collectors come from `evidence.COLLECTORS`.
+PRELOAD = (
+    "numpy",
+    "torch",
+    "torch._dynamo",
+    "torch._subclasses.fake_tensor",
+    "torch.utils._python_dispatch",
+    "torch.utils.data",
+    "matplotlib.pyplot",
+    "matplotlib.backends.backend_agg",
+    "matplotlib_inline.backend_inline",
+    "IPython.core.completer",
+    "IPython.core.pylabtools",
+    "IPython.core.magics",
+    "IPython.extensions.storemagic",
+    "ipywidgets",
+    "PIL.Image",
+    "autograder.launches",
+    "utils",
+    "utils.data",
+    "utils.device",
+    "utils.models",
+    "utils.plotting",
+    "utils.progress",
+    "utils.surfaces",
+    "utils.training",
+    "utils.widgets",
+)
+
+
+def main(descriptor: int) -> None:
+    control = socket.socket(fileno=descriptor)
+    config = json.loads(control.recv(2**20))
+    try:
+        server = _Server(control, config)
+    except BaseException as error:
+        control.send(json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
+        raise
+    control.send(json.dumps({"ready": os.getpid()}).encode())
+    server.serve()
+
+
+class _Server:
+    def __init__(self, control: socket.socket, config: dict[str, Any]) -> None:
+        _preload()
+        from autograder.grading import sandbox, shell
+        from autograder.grading.references import remove
+
+        self.shell = shell.make()
+        remove(config["forbidden"])
+        sandbox.become_zygote()
+        self.control = control
+        self.rung = config["rung"]
+        spec: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config["spec"].items()}
+        self.spec = sandbox.Spec(**{**spec, "limits": sandbox.Limits(**spec["limits"])})
+        self.children: dict[int, int] = {}  # pidfd → pid
+        self.clients: dict[int, socket.socket] = {}
+        self.poll = select.poll()
+        self._watch(control)
+        gc.collect()
+        gc.disable()
+        gc.freeze()  # forks do not copy pages only because a collection touches them
+
+    def serve(self) -> None:
+        while True:
+            for descriptor, _ in self.poll.poll():
+                if descriptor in self.children:
+                    self._reap(descriptor)
+                elif descriptor in self.clients:
+                    self._answer(self.clients[descriptor])
+
+    def _watch(self, client: socket.socket) -> None:
+        self.clients[client.fileno()] = client
+        self.poll.register(client, select.POLLIN)
+
+    def _answer(self, client: socket.socket) -> None:
+        try:
+            message, descriptors, _, _ = socket.recv_fds(client, 4096, 1)
+        except OSError:
+            message, descriptors = b"", []
+        if not message:
+            self._forget(client)
+        elif message == b"connect":
+            self._watch(socket.socket(fileno=descriptors[0]))
+        else:
+            self._fork(client, descriptors[0])
+
+    def _forget(self, client: socket.socket) -> None:
+        self.poll.unregister(client)
+        del self.clients[client.fileno()]
+        if client is self.control:  # the coordinator is gone
+            for pidfd in self.children:
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            os._exit(0)
+        client.close()
+
+    def _fork(self, client: socket.socket, channel: int) -> None:
+        from autograder.grading import runner, sandbox
+
+        try:
+            child = sandbox.fork_confined(
+                self.rung, self.spec, lambda: _run(runner.main, channel, self.shell), [channel]
+            )
+        except (OSError, sandbox.SandboxError) as error:
+            client.send(json.dumps({"error": str(error)}).encode())
+            return
+        finally:
+            os.close(channel)
+        self.children[child.pidfd] = child.pid
+        self.poll.register(child.pidfd, select.POLLIN)
+        socket.send_fds(client, [json.dumps({"pid": child.pid}).encode()], [child.pidfd])
+
+    def _reap(self, pidfd: int) -> None:
+        self.poll.unregister(pidfd)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.children.pop(pidfd), 0)
+        os.close(pidfd)
+
+
+def _run(serve: Any, channel: int, shell: Any) -> None:
+    gc.enable()
+    serve(channel, shell)
+
+
+def _preload() -> None:
+    import torch
+
+    torch.set_num_threads(1)  # a parallel region here would hang every fork at its first one
+    for name in PRELOAD:
+        importlib.import_module(name)
+    from autograder.evidence import COLLECTORS, find_collector
+
+    for name in COLLECTORS:
+        find_collector(name)
+    _leave_only(sys.path)
+
+
+def _leave_only(path: list[str]) -> None:
+    """Drop the folders of packages installed in place (the course itself): only the staged package is to be found."""
+    here = os.environ.get("PYTHONPATH", "")
+    path[:] = [entry for entry in path if entry == here or entry.startswith((sys.prefix, sys.base_prefix, "/usr"))]
+
+
+def arguments(argv: Sequence[str]) -> int:
+    return int(argv[1])
+
+
+if __name__ == "__main__":
+    main(arguments(sys.argv))

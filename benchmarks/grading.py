@@ -1,0 +1,189 @@
+"""One class of 40 submissions, graded side by side: stock nbgrader, this engine, and the limit it could reach.
+
+Run: python benchmarks/grading.py [--students 40] [--skip-stock]. Ratios of one run on one machine; about 5 minutes.
+
+The notebook is light: four optimizer exercises of the Adam notebook, no demonstrations. "warm process" executes the
+graded cells of every submission in one process that has everything imported: no isolation, nothing recorded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from _common import save
+
+from autograder.publish.light import NAME, light_config, make_light_course, submit_light
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# --- the contestants, each in a process of its own ------------------------------------------------------------------
+
+
+def stock(folder: Path) -> None:
+    from nbgrader.converters import Autograde
+
+    from autograder.publish.convert import convert
+
+    convert(Autograde, light_config(folder))
+
+
+def ours(folder: Path, jobs: int, sandbox: bool = True) -> None:
+    from autograder.grading import engine
+
+    if not sandbox:
+        engine._rung = lambda options: "none"
+    course = engine.Course(folder, f"sqlite:///{folder / 'gradebook.db'}", NAME)
+    start = time.monotonic()
+    times = []
+    for event in engine.grade_class(course, NAME, options=engine.Options(jobs=jobs, force=True)):
+        if event.kind == "graded":
+            times.append(time.monotonic() - start)  # noqa: PERF401 - a clock, not a list
+    print(json.dumps({"first_s": times[0], "per_submission_s": (times[-1] - times[0]) / max(1, len(times) - 1)}))
+
+
+def cached(folder: Path) -> None:
+    from autograder.grading import engine
+
+    course = engine.Course(folder, f"sqlite:///{folder / 'gradebook.db'}", NAME)
+    start = time.monotonic()
+    count = sum(event.kind == "unchanged" for event in engine.grade_class(course, NAME))
+    print(json.dumps({"submissions_per_second": count / (time.monotonic() - start)}))
+
+
+def warm(folder: Path) -> None:
+    """Execute every submission's cells here, check cells with hidden cases, as a kernel that is already warm would."""
+    import contextlib
+    import io
+
+    import nbformat
+
+    os.environ["NBGRADER_EXECUTION"] = "autograde"
+    source = nbformat.read(folder / "source" / NAME / f"{NAME}.ipynb", as_version=4)
+    checks = {
+        cell.metadata.nbgrader.grade_id: cell.source
+        for cell in source.cells
+        if "check" in cell.metadata.get("tags", [])
+    }
+    paths = sorted(folder.glob(f"submitted/*/{NAME}/{NAME}.ipynb"))
+    times = []
+    for path in (paths[0], *paths):
+        start = time.perf_counter()
+        names: dict[str, Any] = {}
+        for cell in nbformat.read(path, as_version=4).cells:
+            if cell.cell_type == "code" and cell.id != "course-setup":
+                code = checks.get(cell.metadata.get("nbgrader", {}).get("grade_id", ""), cell.source)
+                with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(Exception):
+                    exec(code, names)
+        times.append(time.perf_counter() - start)
+    print(json.dumps({"per_submission_s": sum(times[1:]) / len(paths)}))
+
+
+# --- measuring ------------------------------------------------------------------------------------------------------
+
+
+def measured(what: str, folder: Path) -> dict[str, float]:
+    """Run one contestant as a child process: wall and CPU seconds, peak memory of its largest process."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    start = time.monotonic()
+    out = subprocess.run(
+        [sys.executable, __file__, "--run", what, "--folder", str(folder)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+    )
+    seconds = time.monotonic() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if out.returncode:
+        raise SystemExit(f"{what} failed:\n{out.stderr[-2000:]}")
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    said = json.loads(out.stdout.strip().splitlines()[-1]) if out.stdout.strip().startswith("{") else {}
+    return {"wall_s": seconds, "cpu_s": cpu, **said}
+
+
+def marks(folder: Path) -> dict[tuple[str, str], float]:
+    from nbgrader.api import Gradebook
+
+    with Gradebook(f"sqlite:///{folder / 'gradebook.db'}") as gradebook:
+        return {
+            (submission.student_id, grade.name): float(grade.auto_score or 0)
+            for submission in gradebook.assignment_submissions(NAME)
+            for notebook in submission.notebooks
+            for grade in notebook.grades
+        }
+
+
+CONTESTANTS = {
+    "stock nbgrader": stock,
+    "ours, 1 job": lambda folder: ours(folder, 1),
+    "ours, 2 jobs": lambda folder: ours(folder, 2),
+    "ours, 2 jobs, no sandbox": lambda folder: ours(folder, 2, sandbox=False),
+    "ours, nothing changed": cached,
+    "warm process": warm,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--students", type=int, default=40)
+    parser.add_argument("--skip-stock", action="store_true")
+    parser.add_argument("--run", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.run:
+        CONTESTANTS[options.run](options.folder)
+        return
+    with tempfile.TemporaryDirectory() as name:
+        compare(Path(name), options.students, skip=("stock nbgrader",) if options.skip_stock else ())
+
+
+def compare(folder: Path, students: int, skip: tuple[str, ...]) -> None:
+    make_light_course(ROOT, folder)
+    submit_light(ROOT, folder, students)
+    shutil.copy(folder / "gradebook.db", folder / "released.db")
+    results: dict[str, dict[str, float]] = {}
+    found: dict[str, dict[tuple[str, str], float]] = {}
+    for what in CONTESTANTS:
+        if what in skip:
+            continue
+        if what != "ours, nothing changed":
+            shutil.copy(folder / "released.db", folder / "gradebook.db")
+        results[what] = measured(what, folder)
+        if what.startswith(("stock", "ours")):
+            found[what] = marks(folder)
+        print(
+            f"{what:>26}: {results[what]['wall_s']:7.1f} s, {results[what]['wall_s'] / students:6.3f} s each",
+            flush=True,
+        )
+    results["ratios"] = ratios(results, students)
+    first = next(iter(found.values()))
+    results["ratios"]["marks_equal"] = all(one == first for one in found.values())
+    for what, value in results["ratios"].items():
+        print(f"{what:>40}: {value:.3g}")
+    save("grading", {"students": students, **results})
+
+
+def ratios(results: dict[str, dict[str, float]], students: int) -> dict[str, float]:
+    fast, limit = results["ours, 2 jobs"], results["warm process"]
+    out = {
+        "per submission over warm process": results["ours, 1 job"]["per_submission_s"] / limit["per_submission_s"],
+        "cached submissions per second": results["ours, nothing changed"]["submissions_per_second"],
+        "sandbox cost per submission, ms": 1e3
+        * (fast["per_submission_s"] - results["ours, 2 jobs, no sandbox"]["per_submission_s"]),
+    }
+    if "stock nbgrader" in results:
+        out["times as fast as stock nbgrader"] = results["stock nbgrader"]["wall_s"] / fast["wall_s"]
+    return out
+
+
+if __name__ == "__main__":
+    main()

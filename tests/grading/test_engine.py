@@ -1,0 +1,237 @@
+"""A class through the whole engine: fork server, sandbox, evidence, marks, store, gradebook, folders."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from autograder.grading import engine
+from autograder.grading.results import SubmissionResult
+from autograder.grading.store import Store
+from autograder.publish.light import NAME, expected_marks, make_light_course, submit_light
+from autograder.publish.sample_class import Student
+
+pytestmark = pytest.mark.xdist_group("engine")
+
+COUNT = 8
+
+
+@pytest.fixture(scope="module")
+def made(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Student]]:
+    folder = tmp_path_factory.mktemp("light")
+    make_light_course(root, folder)
+    return folder, submit_light(root, folder, COUNT)
+
+
+@pytest.fixture(scope="module")
+def graded(made: tuple[Path, dict[str, Student]]) -> tuple[Path, dict[str, Student]]:
+    """Graded once by the command line, with two jobs."""
+    folder, styles = made
+    out = grade(folder, "--jobs", "2")
+    assert out.returncode == 0, out.stderr
+    return folder, styles
+
+
+@pytest.fixture
+def fresh(made: tuple[Path, dict[str, Student]], tmp_path: Path) -> Path:
+    """A copy of the course in which nothing is graded."""
+    folder = tmp_path / "course"
+    skip = shutil.ignore_patterns(".grading", "autograded", "feedback", "gradebook.db")
+    shutil.copytree(made[0], folder, ignore=skip)
+    return folder
+
+
+def grade(folder: Path, *options: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "autograder", "grade", NAME, "--course", str(folder), *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, **more)
+
+
+def events(out: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in out.stdout.splitlines()]
+
+
+def results(folder: Path) -> dict[str, SubmissionResult]:
+    with Store(folder / engine.STORE) as store:
+        found = {f"student{i:03d}": store.latest(NAME, f"student{i:03d}") for i in range(COUNT)}
+    return {name: one for name, one in found.items() if one is not None}
+
+
+def marks(folder: Path) -> dict[str, dict[str, float]]:
+    return {name: one.marks() for name, one in results(folder).items()}
+
+
+def gradebook_marks(folder: Path) -> dict[str, dict[str, float]]:
+    from nbgrader.api import Gradebook
+
+    with Gradebook(f"sqlite:///{folder / 'gradebook.db'}") as gradebook:
+        return {
+            submission.student_id: {
+                grade.name.replace("-", ".", 1): float(grade.auto_score or 0) for grade in notebook.grades
+            }
+            for submission in gradebook.assignment_submissions(NAME)
+            for notebook in submission.notebooks
+        }
+
+
+def test_every_student_gets_the_marks_that_are_due(graded: tuple[Path, dict[str, Student]]) -> None:
+    folder, styles = graded
+    due = {name: expected_marks(style) for name, style in styles.items()}
+    assert marks(folder) == due
+    assert gradebook_marks(folder) == due
+
+
+def test_misconceptions_are_named_and_shown_without_hidden_numbers(graded: tuple[Path, dict[str, Student]]) -> None:
+    folder, styles = graded
+    name = next(name for name, style in styles.items() if style.id == "eps_inside")
+    result = results(folder)[name]
+    named = {one.exercise_id: [text.split()[0] for text in one.misconceptions] for one in result.exercises}
+    assert named["adam.step"] == named["adam.adam"] == ["A1"]
+    page = (folder / "feedback" / name / NAME / f"{NAME}.html").read_text(encoding="utf-8")
+    assert "eps inside the square root" in page
+    notebook = nbformat.read(folder / "autograded" / name / NAME / f"{NAME}.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    check = next(cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("grade_id") == "adam-step")
+    assert "eps inside the square root" in check.outputs[0].data["text/html"]
+
+
+def test_results_say_which_sandbox_they_come_from(graded: tuple[Path, dict[str, Student]]) -> None:
+    assert {one.rung for one in results(graded[0]).values()} <= {"full", "full-stub-proc", "confined"}
+
+
+def test_unchanged_work_is_not_graded_again_and_force_gives_the_same(graded: tuple[Path, dict[str, Student]]) -> None:
+    folder, _ = graded
+    before = marks(folder)
+    start = time.monotonic()
+    again = events(grade(folder, "--json"))
+    assert [one["event"] for one in again] == ["start"] + ["unchanged"] * COUNT
+    assert time.monotonic() - start < 30
+    forced = events(grade(folder, "--json", "--force", "--jobs", "1", "student000", "student002"))
+    assert [one["event"] for one in forced] == ["start", "graded", "graded"]
+    assert marks(folder) == before
+
+
+def test_an_edit_is_graded_and_leaves_others_alone(graded: tuple[Path, dict[str, Student]], root: Path) -> None:
+    folder, styles = graded
+    name = next(name for name, style in styles.items() if style.id == "no_correction")
+    path = folder / "submitted" / name / NAME / f"{NAME}.ipynb"
+    before, text = marks(folder), path.read_text(encoding="utf-8")
+    notebook = nbformat.reads(text, as_version=4)
+    cell = next(cell for cell in notebook.cells if cell.source.startswith("# exercise adam.l2_is_not_decay"))
+    cell.source = "# exercise adam.l2_is_not_decay\nraise NotImplementedError()"
+    nbformat.write(notebook, path)
+    try:
+        found = events(grade(folder, "--json"))
+        assert [(one["event"], one.get("student")) for one in found if one["event"] == "graded"] == [("graded", name)]
+        after = marks(folder)
+        assert after.pop(name)["adam.l2_is_not_decay"] == 0.0
+        assert after == {other: points for other, points in before.items() if other != name}
+        assert gradebook_marks(folder)[name]["adam.l2_is_not_decay"] == 0.0
+    finally:
+        path.write_text(text, encoding="utf-8")
+        grade(folder, "--json")
+
+
+def test_killed_anywhere_and_run_again_it_ends_with_the_same_marks(
+    graded: tuple[Path, dict[str, Student]], fresh: Path
+) -> None:
+    """A few kills here; `benchmarks/kills.py` does a hundred."""
+    dice = random.Random(5)
+    for _ in range(4):
+        command = [sys.executable, "-m", "autograder", "grade", NAME, "--course", str(fresh), "--json"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        assert process.stdout is not None
+        for _ in range(dice.randint(1, 3)):
+            process.stdout.readline()
+        time.sleep(dice.random() * 0.3)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+    assert grade(fresh, "--json").returncode == 0
+    assert marks(fresh) == marks(graded[0])
+    assert gradebook_marks(fresh) == gradebook_marks(graded[0])
+    with Store(fresh / engine.STORE) as store:
+        assert store.pending(NAME) == []
+    assert list(strays(fresh)) == []
+
+
+def strays(folder: Path) -> Iterator[str]:
+    """Processes and mounts that speak of this course after its graders are gone."""
+    time.sleep(0.5)
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                environment = (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if str(folder).encode() in environment:
+                yield f"process {entry.name}"
+    if str(folder) in Path("/proc/self/mounts").read_text(encoding="utf-8"):
+        yield "a mount"
+
+
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(fresh: Path) -> None:
+    command = [sys.executable, "-m", "autograder", "grade", NAME, "--course", str(fresh), "--jobs", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    store = fresh / engine.STORE
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (store.exists() and len(_recorded(fresh)) >= 2):
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "Traceback" not in err
+    assert "Interrupted:" in out
+    assert "run the same command to go on" in out
+    assert 2 <= len(_recorded(fresh)) < COUNT
+    assert list(strays(fresh)) == []
+
+
+def _recorded(folder: Path) -> dict[str, SubmissionResult]:
+    from autograder.grading.store import StoreError
+
+    try:
+        return results(folder)
+    except StoreError:
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nowhere"], "nothing is submitted for light by nowhere"),
+        (["--course", "/nonexistent"], "release"),
+    ],
+)
+def test_wrong_use_gets_one_line(graded: tuple[Path, dict[str, Student]], arguments: list[str], says: str) -> None:
+    out = grade(graded[0], *arguments)
+    assert out.returncode == 2
+    assert says in out.stderr.replace("\n", " ")
+    assert "Traceback" not in out.stderr
+
+
+def test_without_a_sandbox_it_refuses_unless_students_are_trusted(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from autograder.grading.sandbox import Offer
+
+    monkeypatch.setattr(engine, "offered", lambda: Offer(rung="", facts=(), remedy="allow user namespaces"))
+    course = engine.Course(fresh, f"sqlite:///{fresh / 'gradebook.db'}", NAME)
+    with pytest.raises(engine.GradingError, match="allow user namespaces"):
+        next(engine.grade_class(course, NAME))
+    options = engine.Options(jobs=1, trust_students=True)
+    found = list(engine.grade_class(course, NAME, ["student000"], options))
+    assert found[0].rung == "none"
+    assert found[-1].result is not None
+    assert found[-1].result.rung == "none"
+    page = (fresh / "feedback" / "student000" / NAME / f"{NAME}.html").read_text(encoding="utf-8")
+    assert "without a sandbox" in page
