@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from autograder.grading.nbgrader_plugin import install
 from autograder.manifest import manifest
 from autograder.publish.cells import PREPROCESSORS
 
@@ -18,6 +19,11 @@ c.GenerateAssignment.preprocessors = PREPROCESSORS
 # Demos are for students' eyes: Validate and autograde skip them.
 c.Execute.skip_cells_with_tag = "demo"
 c.Execute.timeout = 120
+
+# `nbgrader autograde`, `nbgrader generate_feedback` and formgrader's buttons grade with the engine of `autograder grade`:
+# sandboxed, in parallel, with secret cases. AUTOGRADER_ENGINE=nbgrader leaves nbgrader's own in place.
+if os.environ.get("AUTOGRADER_ENGINE") != "nbgrader":
+    install()
 
 # Where assignments are released, fetched, submitted and collected. A shared folder in a real class.
 c.Exchange.root = os.environ.get("NBGRADER_EXCHANGE", str(ROOT / "exchange"))

@@ -28,6 +28,7 @@ def examine() -> list[Finding]:
         _torch,
         _gpu,
         _counting,
+        _sandbox,
         _nbgrader,
         _widgets,
         _browser,
@@ -44,7 +45,7 @@ def _torch() -> Finding:
     try:
         import torch
 
-        assert float((torch.ones(2, requires_grad=True) * 2).sum()) == 4.0
+        assert float((torch.ones(2, requires_grad=True) * 2).sum().detach()) == 4.0
         return Finding("torch", "ok", torch.__version__)
     except Exception as error:
         return Finding("torch", "missing", str(error), "pip install -c constraints.txt torch")
@@ -74,6 +75,16 @@ def _counting() -> Finding:
         return Finding("launch counting", "ok", counter.note)
     except Exception as error:
         return Finding("launch counting", "missing", str(error), "install the torch of constraints.txt")
+
+
+def _sandbox() -> Finding:
+    from autograder.grading.sandbox import offered
+
+    offer = offered()
+    if not offer.rung:
+        return Finding("sandbox", "missing", "none: autograder grade refuses", offer.remedy)
+    weaker = "" if offer.rung.startswith("full") else "weaker than `full`: see course/guides/security.md"
+    return Finding("sandbox", "note" if weaker else "ok", offer.rung, weaker)
 
 
 def _nbgrader() -> Finding:

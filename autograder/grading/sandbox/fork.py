@@ -229,7 +229,8 @@ def _in_child(job: _Job, step: Callable[[_Job], None]) -> NoReturn:
         step(job)
     except BaseException as error:
         with suppress(OSError):
-            job.line.send(b"E" + " ".join(str(error).split())[:2000].encode())
+            text = str(error) if isinstance(error, SandboxError) else f"{type(error).__name__}: {error}"
+            job.line.send(b"E" + " ".join(text.split())[:2000].encode())
     os._exit(NOT_CONFINED)
 
 
@@ -249,7 +250,7 @@ def _middle(job: _Job) -> None:
         with _layer("opening what the child may see"):
             job = replace(job, sources=root.collect(job.spec, stub_proc=job.rung == "full-stub-proc"))
     with _layer("becoming an ordinary user"):
-        namespaces.become_nobody()
+        namespaces.become_nobody(keep_capabilities=True)
     with _layer("entering new namespaces"):
         namespaces.enter()
     pid = os.fork()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
 import struct
 import sys
 
-from autograder.grading.sandbox.kernel import PR_SET_DUMPABLE, call, prctl
+from autograder.grading.sandbox.kernel import CAPABILITY_VERSION, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, call, prctl
 
 if sys.platform == "linux":
     import fcntl  # here and not where it is used: a confined child may be unable to import
@@ -23,12 +24,27 @@ HOST_NAME = b"sandbox"
 _SIOCSIFFLAGS, _IFF_UP, _IFF_RUNNING = 0x8914, 0x1, 0x40
 
 
-def become_nobody() -> None:
-    """As root: be an ordinary user on the host too, whatever else fails later. For others nothing changes."""
-    if os.geteuid() == 0:
-        os.setgroups([])
-        os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
+def become_nobody(keep_capabilities: bool = False) -> None:
+    """As root: be an ordinary user on the host too, whatever else fails later. For others nothing changes.
+
+    `keep_capabilities`: until `enter`, which takes them: some systems let only administrators make user namespaces.
+    """
+    if os.geteuid() != 0:
+        return
+    prctl(PR_SET_KEEPCAPS, int(keep_capabilities))
+    os.setgroups([])
+    os.setresgid(NOBODY, NOBODY, NOBODY)
+    os.setresuid(NOBODY, NOBODY, NOBODY)
+    if keep_capabilities:
+        _use_permitted_capabilities()
+
+
+def _use_permitted_capabilities() -> None:
+    """A change of user keeps the permitted ones at most, and makes none effective."""
+    header, sets = struct.pack("Ii", CAPABILITY_VERSION, 0), ctypes.create_string_buffer(24)
+    call("capget", header, sets)
+    _, low, inheritable, _, high, inheritable_high = struct.unpack("6I", sets.raw)
+    call("capset", header, struct.pack("6I", low, low, inheritable, high, high, inheritable_high))
 
 
 def enter() -> None:

@@ -117,8 +117,8 @@ def _remedy(facts: dict[str, str]) -> str:
     """One line, the most likely cause first."""
     if "Python" in facts:
         return facts["Python"]
-    if "cannot be reached" in facts.get("confined", "") and "namespaces" not in facts.get("full", ""):
-        return facts["confined"]
+    if "not implemented" in facts.get("full", ""):
+        return "this kernel is too old: 5.12 or later is needed, such as that of Ubuntu 22.04, Debian 12 or RHEL 9"
     for file, value, setting in _SWITCHES:
         if _content(file) == value:
             return f"user namespaces are switched off on this machine: sudo sysctl -w {setting}"
@@ -127,6 +127,8 @@ def _remedy(facts: dict[str, str]) -> str:
             "this container may not make namespaces: start it with --security-opt seccomp=unconfined "
             "(podman allows them by itself), or run it on a host with Linux 6.12 or later and landlock"
         )
+    if "cannot be reached" in facts.get("confined", ""):
+        return facts["confined"]
     return "allow user namespaces for this user, or use Linux 6.12 or later with landlock switched on (lsm=landlock,…)"
 
 

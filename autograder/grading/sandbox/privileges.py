@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from autograder.grading.sandbox.kernel import (
+    CAPABILITY_VERSION,
     PR_CAP_AMBIENT,
     PR_CAPBSET_DROP,
     PR_GET_NO_NEW_PRIVS,
@@ -29,7 +30,6 @@ if sys.platform == "linux":
     import resource  # here and not where it is used: a confined child may be unable to import
 
 _CAP_SYS_ADMIN = 21
-_CAPABILITY_VERSION = 0x20080522
 _CLEAR_ALL_AMBIENT = 4
 _FILTERING = 2
 
@@ -50,7 +50,7 @@ def drop_capabilities() -> None:
         except OSError:
             break  # past the last one, or not ours to drop: then no_new_privs keeps the set without effect
     prctl(PR_CAP_AMBIENT, _CLEAR_ALL_AMBIENT)
-    call("capset", struct.pack("Ii", _CAPABILITY_VERSION, 0), bytes(24))
+    call("capset", struct.pack("Ii", CAPABILITY_VERSION, 0), bytes(24))
     prctl(PR_SET_NO_NEW_PRIVS, 1)
 
 
@@ -65,7 +65,7 @@ def check_dropped() -> None:
     if at_death.value != signal.SIGKILL:
         raise SandboxError("the child would outlive the zygote")
     sets = ctypes.create_string_buffer(24)
-    call("capget", struct.pack("Ii", _CAPABILITY_VERSION, 0), sets)
+    call("capget", struct.pack("Ii", CAPABILITY_VERSION, 0), sets)
     if any(sets.raw):
         raise SandboxError("the child still has capabilities")
     try:
