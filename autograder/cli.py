@@ -211,17 +211,23 @@ def grade(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line and event.")] = False,
 ) -> None:
     """Grade a class outside the students' kernels, sandboxed; unchanged submissions are skipped."""
-    from autograder.grading import command
-    from autograder.grading.engine import Options
+    from autograder.grading.start import started
 
-    options = Options(force=force, trust_students=trust_students)
-    if jobs:
-        options = replace(options, jobs=jobs)
-    try:
-        place = command.course_at(course.resolve(), gradebook)
-        report = command.run(place, assignment, students or [], options, as_json)
-    except command.EXPECTED as error:
-        fail(str(error))
+    root = course.resolve()
+    if not (root / "release" / assignment).is_dir():
+        fail(f"there is no {root / 'release' / assignment}: build the release, or say --course")
+    with started(root) as zygote:
+        from autograder.grading import command
+        from autograder.grading.engine import Options
+
+        options = Options(force=force, trust_students=trust_students, zygote=zygote)
+        if jobs:
+            options = replace(options, jobs=jobs)
+        try:
+            place = command.course_at(root, gradebook)
+            report = command.run(place, assignment, students or [], options, as_json)
+        except command.EXPECTED as error:
+            fail(str(error))
     if not as_json:
         command.show(report, place, assignment, console)
     raise typer.Exit(NEEDS_ATTENTION if report.interrupted else 0)

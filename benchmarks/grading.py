@@ -37,18 +37,22 @@ def stock(folder: Path) -> None:
     convert(Autograde, light_config(folder))
 
 
-def ours(folder: Path, jobs: int, sandbox: bool = True) -> None:
+def ours(folder: Path, jobs: int) -> None:
+    command = [sys.executable, "-m", "autograder", "grade", NAME, "--course", str(folder), "--force", "--json"]
+    with subprocess.Popen([*command, "--jobs", str(jobs)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        times = [time.monotonic() for line in process.stdout if json.loads(line)["event"] == "graded"]
+    print(json.dumps({"per_submission_s": (times[-1] - times[0]) / max(1, len(times) - 1)}))
+
+
+def without_sandbox(folder: Path, jobs: int) -> None:
     from autograder.grading import engine
 
-    if not sandbox:
-        engine._rung = lambda options: "none"
+    engine._rung = lambda options: "none"
     course = engine.Course(folder, f"sqlite:///{folder / 'gradebook.db'}", NAME)
-    start = time.monotonic()
-    times = []
-    for event in engine.grade_class(course, NAME, options=engine.Options(jobs=jobs, force=True)):
-        if event.kind == "graded":
-            times.append(time.monotonic() - start)  # noqa: PERF401 - a clock, not a list
-    print(json.dumps({"first_s": times[0], "per_submission_s": (times[-1] - times[0]) / max(1, len(times) - 1)}))
+    options = engine.Options(jobs=jobs, force=True)
+    times = [time.monotonic() for event in engine.grade_class(course, NAME, options=options) if event.kind == "graded"]
+    print(json.dumps({"per_submission_s": (times[-1] - times[0]) / max(1, len(times) - 1)}))
 
 
 def cached(folder: Path) -> None:
@@ -126,7 +130,7 @@ CONTESTANTS = {
     "stock nbgrader": stock,
     "ours, 1 job": lambda folder: ours(folder, 1),
     "ours, 2 jobs": lambda folder: ours(folder, 2),
-    "ours, 2 jobs, no sandbox": lambda folder: ours(folder, 2, sandbox=False),
+    "ours, 2 jobs, no sandbox": lambda folder: without_sandbox(folder, 2),
     "ours, nothing changed": cached,
     "warm process": warm,
 }

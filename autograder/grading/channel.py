@@ -10,6 +10,7 @@ import select
 import socket
 import struct
 import time
+from collections.abc import Callable
 from typing import Any
 
 _HEAD = struct.Struct("<4sIQ")
@@ -17,6 +18,8 @@ _MAGIC = b"AGF1"
 
 #: Largest header (JSON, with the outputs of a cell in it) and body (the evidence of one case), in bytes.
 MAX_HEADER, MAX_BODY = 8 * 2**20, 64 * 2**20
+
+_TICK = 0.1
 
 
 class ChannelError(Exception):
@@ -28,10 +31,11 @@ class ChannelError(Exception):
 
 
 class Channel:
-    """One end of a connected stream socket."""
+    """One end of a connected stream socket. `received`: bytes so far."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        self.received = 0
 
     def fileno(self) -> int:
         return self._sock.fileno()
@@ -51,12 +55,16 @@ class Channel:
         except OSError as error:
             raise ChannelError("closed", str(error)) from None
 
-    def receive(self, deadline: float | None = None) -> tuple[dict[str, Any], bytes]:
-        """The next frame. `deadline` is a time of `time.monotonic()`. Raises ChannelError."""
-        magic, header_length, body_length = _HEAD.unpack(self._exactly(_HEAD.size, deadline))
+    def receive(
+        self, deadline: float | None = None, meanwhile: Callable[[], None] | None = None
+    ) -> tuple[dict[str, Any], bytes]:
+        """The next frame. `deadline` is a time of `time.monotonic()`; `meanwhile` is called every tenth of a second
+        that has to be waited, also within a frame. Raises ChannelError, and what `meanwhile` raises."""
+        magic, header_length, body_length = _HEAD.unpack(self._exactly(_HEAD.size, deadline, meanwhile))
         if magic != _MAGIC or header_length > MAX_HEADER or body_length > MAX_BODY:
             raise ChannelError("malformed", "this is no frame, or it is too large")
-        text, body = self._exactly(header_length, deadline), self._exactly(body_length, deadline)
+        text = self._exactly(header_length, deadline, meanwhile)
+        body = self._exactly(body_length, deadline, meanwhile)
         try:
             header = json.loads(text)
         except (ValueError, RecursionError):
@@ -69,11 +77,10 @@ class Channel:
         """Is there something to read within that time?"""
         return bool(select.select([self._sock], [], [], seconds)[0])
 
-    def _exactly(self, count: int, deadline: float | None) -> bytes:
+    def _exactly(self, count: int, deadline: float | None, meanwhile: Callable[[], None] | None) -> bytes:
         parts: list[bytes] = []
         while count:
-            if deadline is not None and not self.waiting(max(0.0, deadline - time.monotonic())):
-                raise ChannelError("late", "nothing came in time")
+            self._await(deadline, meanwhile)
             try:
                 part = self._sock.recv(min(count, 2**20))
             except OSError as error:
@@ -81,5 +88,17 @@ class Channel:
             if not part:
                 raise ChannelError("closed", "the other side is gone")
             parts.append(part)
+            self.received += len(part)
             count -= len(part)
         return b"".join(parts)
+
+    def _await(self, deadline: float | None, meanwhile: Callable[[], None] | None) -> None:
+        """Until there is something to read; without a deadline, the read itself waits."""
+        while deadline is not None:
+            left = deadline - time.monotonic()
+            if self.waiting(min(max(0.0, left), _TICK)):
+                return
+            if left <= 0:
+                raise ChannelError("late", "nothing came in time")
+            if meanwhile is not None:
+                meanwhile()

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from autograder.evidence import Evidence, Problem, decode
 from autograder.exercise import REGISTRY, CodeExercise, Exercise, QuizExercise
-from autograder.grading import decide
+from autograder.grading import claims, decide
 from autograder.grading.assignment import Assignment
 from autograder.grading.channel import ChannelError
 from autograder.grading.integrity import audit_source
@@ -26,6 +26,9 @@ from autograder.grading.submission import Submission
 #: Raised by one whenever a mark could come out differently for the same submission: results are graded again.
 ENGINE = "1"
 
+#: Bytes that one run of a submission may send: honest ones send less than a tenth.
+MAX_RECEIVED = 64 * 2**20
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -35,10 +38,16 @@ class Settings:
     exercise_seconds: float = 20.0
     submission_seconds: float = 180.0
     memory_mb: float = 2000.0
+    grace_seconds: float = 5.0  # after the sandbox's own clock, which student code can stop, until ours ends it
 
     def patient(self) -> Settings:
         """For a second try, alone: a time-out on a busy machine is no verdict."""
-        return Settings(2 * self.cell_seconds, 2 * self.exercise_seconds, 2 * self.submission_seconds, self.memory_mb)
+        return replace(
+            self,
+            cell_seconds=2 * self.cell_seconds,
+            exercise_seconds=2 * self.exercise_seconds,
+            submission_seconds=2 * self.submission_seconds,
+        )
 
 
 @dataclass(frozen=True)
@@ -138,14 +147,15 @@ class Conductor:
         talk.expect("begin", place)
         if step.exercise is None:
             end = talk.expect("end", place)
-            outputs, failed = end.get("outputs"), str(end.get("failed", ""))
+            outputs, failed = end.get("outputs"), claims.word(end.get("failed", ""))
             run.outputs[step.cell_id] = outputs if isinstance(outputs, list) else []
             if failed:
                 run.failed[step.cell_id] = failed
             run.late = run.late or failed == "TooLong"
             return
         answers = run.evidence[step.exercise.id] = list[Evidence]()
-        end = talk.ask(place, asked[step.exercise.id].asked, answers, run.missing.setdefault(step.exercise.id, []))
+        missing = run.missing.setdefault(step.exercise.id, [])
+        end = talk.ask(place, asked[step.exercise.id].asked, answers, missing, _objects(step.exercise))
         if end.get("late"):
             run.late = True
             run.ended[step.exercise.id] = f"it ran for more than {self.settings.exercise_seconds:g} seconds"
@@ -166,22 +176,15 @@ class Conductor:
         for cell_id, reason in stopped.items():
             if cell_id not in run.evidence:
                 run.outputs.setdefault(cell_id, [_stopped(reason)])
-        exercises = []
+        exercises, flags = [], list(_flags(submission))
         for exercise in self.assignment.exercises:
             if exercise.kind == "written":
                 exercises.append(_waiting(exercise))
                 continue
             cell = next(step.cell_id for step in steps if step.exercise is exercise)
             ended = self._ended(exercise, run, stopped.get(cell, "" if run.stuck is None else run.reason))
-            exercises.append(
-                decide.result(
-                    exercise,
-                    asked[exercise.id],
-                    run.evidence.get(exercise.id, []),
-                    ended,
-                    ended.message if ended else "",
-                )
-            )
+            found = run.evidence.get(exercise.id, [])
+            exercises.append(_decided(exercise, asked[exercise.id], found, ended, flags))
         return SubmissionResult(
             student=submission.student,
             assignment=self.assignment.name,
@@ -192,7 +195,7 @@ class Conductor:
             exercises=tuple(exercises),
             outputs=run.outputs,
             notes=submission.notes + ((submission.problem,) if submission.problem else ()),
-            flags=_flags(submission),
+            flags=tuple(flags),
         )
 
     def _ended(self, exercise: Exercise, run: _Run, stopped: str) -> Problem | None:
@@ -232,7 +235,7 @@ class _Talk:
         self._runner.channel.send(header, body, seconds=10)
 
     def expect(self, kind: str, place: int) -> dict[str, Any]:
-        header, _ = self._next(self._settings.cell_seconds + 5)
+        header, _ = self._next(self._settings.cell_seconds + self._settings.grace_seconds)
         if header.get(kind) != place:
             raise ChannelError("malformed", f"expected {kind} {place}")
         return header
@@ -241,17 +244,19 @@ class _Talk:
         header, _ = self._next(5)
         if not header.get(kind):
             raise ChannelError("malformed", f"expected {kind}")
-        return {name: float(value) for name, value in header.items() if isinstance(value, (int, float))}
+        return claims.numbers(header)
 
-    def ask(self, place: int, cases: Sequence[Any], answers: list[Evidence], missing: list[str]) -> dict[str, Any]:
+    def ask(
+        self, place: int, cases: Sequence[Any], answers: list[Evidence], missing: list[str], objects: Sequence[str]
+    ) -> dict[str, Any]:
         """Send the cases when the exercise's own process asks for them; collect its evidence until it ends."""
         while True:
-            header, body = self._next(self._settings.exercise_seconds + 5)
+            header, body = self._next(self._settings.exercise_seconds + self._settings.grace_seconds)
             if header.get("end") == place:
                 return header
             if header.get("ask") == place and not answers:
                 names = header.get("missing")
-                missing += [str(name) for name in names] if isinstance(names, list) else []
+                missing += [name for name in objects if isinstance(names, list) and name in names]
                 if not missing:
                     self.send({"cases": place}, pack(cases))
             elif header.get("evidence") == place and len(answers) < len(cases):
@@ -261,11 +266,11 @@ class _Talk:
 
     def _next(self, seconds: float) -> tuple[dict[str, Any], bytes]:
         end = min(self._deadline, time.monotonic() + seconds)
-        while not self._runner.channel.waiting(0.1):
-            self._watch_memory()
-            if time.monotonic() > end:
-                raise ChannelError("late", "nothing came in time")
-        return self._runner.channel.receive(end)
+        frame = self._runner.channel.receive(end, self._watch_memory)
+        if self._runner.channel.received > MAX_RECEIVED:
+            self.why = f"it sent the grader more than {MAX_RECEIVED // 2**20} MB"
+            raise ChannelError("malformed", self.why)
+        return frame
 
     def _watch_memory(self) -> None:
         used = self._runner.memory_mb(0.0)
@@ -278,9 +283,23 @@ class _Talk:
 
 def _decoded(body: bytes) -> Evidence:
     try:
-        return decode(body)
-    except (ValueError, RecursionError) as error:
+        return claims.plain(decode(body))
+    except (ValueError, RecursionError, ArithmeticError, MemoryError) as error:
         raise ChannelError("malformed", str(error)) from None
+
+
+def _decided(
+    exercise: Exercise, asked: decide.Questions, found: Sequence[Evidence], ended: Problem | None, flags: list[str]
+) -> ExerciseResult:
+    """The result; evidence on which the judging itself fails earns nothing and costs nobody else anything."""
+    try:
+        return decide.result(exercise, asked, found, ended, ended.message if ended else "")
+    except Exception as error:
+        if not found:
+            raise  # without any evidence: a mistake of the course
+        flags.append(f"{exercise.id}: its answers cannot be judged ({type(error).__name__})")
+        unusable = Problem("protocol", "ProtocolError", _ENDINGS["malformed"])
+        return decide.result(exercise, asked, [], unusable, unusable.message)
 
 
 # --- small things ---------------------------------------------------------------------------------------------------
@@ -340,8 +359,6 @@ def _flags(submission: Submission) -> tuple[str, ...]:
 
 
 def _with_times(result: SubmissionResult, seconds: float, usage: Mapping[str, float]) -> SubmissionResult:
-    from dataclasses import replace
-
     return replace(
         result, seconds=seconds, cpu_seconds=usage.get("cpu_seconds", 0.0), peak_mb=usage.get("peak_mb", 0.0)
     )

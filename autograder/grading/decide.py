@@ -98,13 +98,24 @@ def _differs(one: Evidence, other: Evidence, case: Case) -> bool:
 def _decided(
     exercise: CodeExercise, cases: Sequence[Case], evidence: Sequence[Evidence], look: bool
 ) -> tuple[Verdict, Diagnosis | None]:
-    """A mistake is looked for in the visible cases: there the wrong variants' runs are the same for everybody."""
+    """The mark stands when no mistake can be named: arrays of any shape come out of the student's process, and what they
+    make the search do must not end the class's grading."""
     verdict = judge(exercise, cases, evidence, decided=True)
     if not look or verdict.passed:
         return verdict, None
+    try:
+        return verdict, _named(exercise, cases, evidence, verdict)
+    except (ArithmeticError, LookupError, TypeError, ValueError):
+        return verdict, None
+
+
+def _named(
+    exercise: CodeExercise, cases: Sequence[Case], evidence: Sequence[Evidence], verdict: Verdict
+) -> Diagnosis | None:
+    """A mistake is looked for in the visible cases: there the wrong variants' runs are the same for everybody."""
     seen = [i for i, case in enumerate(cases) if not case.hidden]
     shown, found = [cases[i] for i in seen], [evidence[i] for i in seen]
     visible = judge(exercise, shown, found, decided=True)
     if visible.passed:
-        return verdict, diagnose(exercise, cases, evidence, verdict)
-    return verdict, diagnose(exercise, shown, found, visible)
+        return diagnose(exercise, cases, evidence, verdict)
+    return diagnose(exercise, shown, found, visible)

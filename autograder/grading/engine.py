@@ -8,8 +8,6 @@ finds the attempt in the store and publishes it, once.
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -30,13 +28,14 @@ from autograder.grading.references import files_to_mask
 from autograder.grading.results import SubmissionResult
 from autograder.grading.sandbox import Limits, Spec, offered, python_paths
 from autograder.grading.secret import course_key
-from autograder.grading.stage import hidden_folders, stage
+from autograder.grading.stage import hidden_folders
+from autograder.grading.start import PRIVATE, private, started
 from autograder.grading.store import Attempt, Store
 from autograder.grading.submission import Submission, read_submission
 from autograder.grading.workers import Workers
 from autograder.verdict import expected_evidence, visible_cases
 
-STORE = ".grading/store.db"
+STORE = f"{PRIVATE}/store.db"
 
 
 class GradingError(Exception):
@@ -68,12 +67,16 @@ class Course:
 
 @dataclass(frozen=True)
 class Options:
-    """`trust_students`: grade without a sandbox where the machine offers none (said on every page)."""
+    """`trust_students`: grade without a sandbox where the machine offers none (said on every page).
+
+    `zygote`: a fork server that has been started already (`start.started`) and not been configured.
+    """
 
     jobs: int = field(default_factory=lambda: os.cpu_count() or 1)
     force: bool = False
     trust_students: bool = False
     settings: Settings = field(default_factory=Settings)
+    zygote: Zygote | None = None
 
 
 @dataclass(frozen=True)
@@ -149,10 +152,12 @@ def _grade(
 ) -> Iterator[Event]:
     with _workers(course, assignment, rung, options, min(options.jobs, len(todo))) as workers:
         waiting, again = list(reversed(todo)), []
-        while waiting or workers.busy:
-            while waiting and workers.free:
-                workers.give(waiting.pop())
+        while waiting and workers.free:
+            workers.give(waiting.pop())
+        while workers.busy:
             for done in workers.finished():
+                if waiting:  # before recording: nobody waits for the disk
+                    workers.give(waiting.pop())
                 if done.late:
                     again.append(done.submission)
                     yield Event("again", done.submission.student)
@@ -171,25 +176,15 @@ def _workers(course: Course, assignment: Assignment, rung: str, options: Options
     key = course_key(course.root / "course")
     torch.set_num_threads(1)  # the workers are forked from here, and a parallel region would hang them
     with ExitStack() as stack:
-        place = Path(tempfile.mkdtemp(prefix="stage-", dir=_private(course.root)))
-        stack.callback(shutil.rmtree, place, ignore_errors=True)
-        place.chmod(0o755)  # the runners are nobody
-        staged = stage(place)
+        zygote = options.zygote or stack.enter_context(started(course.root))
         forbidden = {name for one in assignment.exercises if isinstance(one, CodeExercise) for name in one.forbidden}
-        zygote = Zygote(staged, rung, _spec(staged, forbidden), forbidden)
-        stack.callback(zygote.close)
+        zygote.configure(rung, _spec(zygote.stage, forbidden), forbidden)
         _warm(assignment)
         zygote.wait()
         clients = [zygote.connect() for _ in range(count)]
         workers = Workers(count, lambda i: Conductor(assignment, clients[i], key, rung, options.settings))
         stack.callback(workers.close)
         yield workers
-
-
-def _private(root: Path) -> Path:
-    folder = root / ".grading"
-    folder.mkdir(mode=0o711, exist_ok=True)  # runners, who are nobody, have to get to the staged package
-    return folder
 
 
 def _spec(staged: Path, forbidden: set[str]) -> Spec:
@@ -201,6 +196,7 @@ def _spec(staged: Path, forbidden: set[str]) -> Spec:
         masked=tuple(one for one in secret if any(one.startswith(f"{path}/") for path in visible)),
         files=files,
         work="/submission",  # no folder of a real machine: the course itself may lie in /work or /home
+        programs=False,  # a new interpreter would have the references again
         limits=Limits(),
     )
 
@@ -269,7 +265,7 @@ class Files:
 
 @contextmanager
 def _opened(course: Course, assignment: Assignment) -> Iterator[Files]:
-    _private(course.root)
+    private(course.root)
     with Store(course.root / STORE) as store, open_gradebook(course.gradebook, course.course_id) as book:
         (course.root / STORE).chmod(0o600)
         yield Files(course, assignment, store, book)

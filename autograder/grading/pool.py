@@ -56,9 +56,13 @@ class Runner:
 
 
 class Zygote:
-    """A running fork server. Ends with this object, and with this process."""
+    """A running fork server. Ends with `close`, and with this process.
 
-    def __init__(self, stage: Path, rung: str, spec: Spec, forbidden: Iterable[str]) -> None:
+    It imports for seconds: start it first, and `configure` it when the assignment is known.
+    """
+
+    def __init__(self, stage: Path) -> None:
+        self.stage = stage
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._process = subprocess.Popen(
             [sys.executable, "-s", "-B", "-m", "autograder.grading.zygote", str(theirs.fileno())],
@@ -70,9 +74,13 @@ class Zygote:
             cwd="/",
         )
         theirs.close()
-        config = {"rung": rung, "spec": asdict(spec), "forbidden": sorted(forbidden)}
-        self._control.send(json.dumps(config).encode())
         self._ready = False
+
+    def configure(self, rung: str, spec: Spec, forbidden: Iterable[str]) -> None:
+        """Say what to take away and how to confine runners; once, before `wait`."""
+        config = {"rung": rung, "spec": asdict(spec), "forbidden": sorted(forbidden)}
+        with contextlib.suppress(OSError):  # `wait` tells why it is gone
+            self._control.send(json.dumps(config).encode())
 
     def wait(self) -> None:
         """Until it has imported everything. Raises ZygoteError."""

@@ -7,13 +7,11 @@ was handed over them. When the coordinator goes away, so do its runners and then
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import importlib
 import json
 import os
 import select
-import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -51,9 +49,12 @@ PRELOAD = (
 
 def main(descriptor: int) -> None:
     control = socket.socket(fileno=descriptor)
-    config = json.loads(control.recv(2**20))
     try:
-        server = _Server(control, config)
+        _preload()
+        said = control.recv(2**20)  # what to take away and how to confine: sent while the imports ran
+        if not said:
+            return
+        server = _Server(control, json.loads(said))
     except BaseException as error:
         control.send(json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
         raise
@@ -63,18 +64,18 @@ def main(descriptor: int) -> None:
 
 class _Server:
     def __init__(self, control: socket.socket, config: dict[str, Any]) -> None:
-        _preload()
         from autograder.grading import sandbox, shell
         from autograder.grading.references import remove
 
         self.shell = shell.make()
+        _warm(self.shell)
         remove(config["forbidden"])
         sandbox.become_zygote()
         self.control = control
         self.rung = config["rung"]
         spec: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config["spec"].items()}
         self.spec = sandbox.Spec(**{**spec, "limits": sandbox.Limits(**spec["limits"])})
-        self.children: dict[int, int] = {}  # pidfd → pid
+        self.children: dict[int, sandbox.Child] = {}  # by pidfd
         self.clients: dict[int, socket.socket] = {}
         self.poll = select.poll()
         self._watch(control)
@@ -110,8 +111,9 @@ class _Server:
         self.poll.unregister(client)
         del self.clients[client.fileno()]
         if client is self.control:  # the coordinator is gone
-            for pidfd in self.children:
-                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            for child in self.children.values():
+                child.kill()
+                child.wait()
             os._exit(0)
         client.close()
 
@@ -127,15 +129,16 @@ class _Server:
             return
         finally:
             os.close(channel)
-        self.children[child.pidfd] = child.pid
+        self.children[child.pidfd] = child
         self.poll.register(child.pidfd, select.POLLIN)
         socket.send_fds(client, [json.dumps({"pid": child.pid}).encode()], [child.pidfd])
 
     def _reap(self, pidfd: int) -> None:
+        from autograder.grading import sandbox
+
         self.poll.unregister(pidfd)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self.children.pop(pidfd), 0)
-        os.close(pidfd)
+        self.children.pop(pidfd).wait()
+        sandbox.end_strays(tuple(self.children.values()))
 
 
 def _run(serve: Any, channel: int, shell: Any) -> None:
@@ -154,6 +157,65 @@ def _preload() -> None:
     for name in COLLECTORS:
         find_collector(name)
     _leave_only(sys.path)
+
+
+def _warm(shell: Any) -> None:
+    """Use once what every runner uses: caches, lazy imports and compiled cells are then shared by all forks.
+
+    With one thread of torch this starts no other one; `become_zygote` would notice.
+    """
+    import numpy as np
+
+    from autograder.evidence import gather
+    from autograder.exercise import Case
+    from autograder.grading.shell import run_cell
+
+    run_cell(shell, _CELL, 30)
+    for line in ("1 / 0", "display(1)"):
+        run_cell(shell, line, 30)
+    inputs: dict[str, Any] = {"params": [np.ones(2)], "grads": [[np.ones(2)]] * 2, "state": []}
+    inputs |= {"group_of": [0], "groups": [{"lr": 0.1}]}
+    for collector, more in (
+        ("optimizer", {"device": "cpu"}),
+        ("optimizer", {"device": "pretend"}),
+        ("launches", {"few": 1, "warmup": 1}),
+    ):
+        found = gather(Case("", "", collector, {**inputs, **more}), (shell.user_ns["Warm"],))
+        if found.problem is not None:
+            raise RuntimeError(f"the fork server's own optimizer fails: {found.problem}")
+    shell.reset(new_session=False)
+
+
+_CELL = """
+import io, torch
+class Warm(torch.optim.Optimizer):
+    def __init__(self, params, lr=1e-3):
+        super().__init__(params, dict(lr=lr))
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                s = self.state[p]
+                if not s:
+                    s["step"], s["m"], s["v"] = 0, torch.zeros_like(p), torch.zeros_like(p)
+                s["step"] += 1
+                s["m"].lerp_(p.grad, 0.1)
+                s["v"].mul_(0.9).addcmul_(p.grad, p.grad, value=0.1)
+                p.addcdiv_(s["m"], (s["v"] / (1 - 0.9 ** s["step"])).sqrt().add_(1e-8), value=-group["lr"])
+                torch._foreach_mul_([p], 1.0)
+w = torch.nn.Parameter(torch.ones(2))
+opt = Warm([w])
+(w * w).sum().backward()
+opt.step()
+opt.zero_grad()
+file = io.BytesIO()
+torch.save(opt.state_dict(), file)
+file.seek(0)
+opt.load_state_dict(torch.load(file))
+print(torch.randn(3), w.to(torch.bfloat16))
+"""
 
 
 def _leave_only(path: list[str]) -> None:

@@ -371,5 +371,5 @@ def test_paths_that_nobody_can_reach_are_an_error_without_mounts(confined: str, 
         pytest.skip("only root can enter what nobody cannot")
     (tmp_path / "locked" / "env").mkdir(parents=True)
     (tmp_path / "locked").chmod(0o700)
-    with pytest.raises(AssertionError, match="SandboxError .*install Python where everybody may read it"):
+    with pytest.raises(AssertionError, match=r"SandboxError .*install Python where everybody may read it"):
         look(confined, os.getpid, Spec(readonly=(*SYSTEM, str(tmp_path / "locked/env"))))

@@ -7,15 +7,17 @@ import os
 import select
 import signal
 import socket
+import tempfile
 import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from zygotes import PLAIN, in_fork, inside, look, needs, read_all, refuse_here
+from zygotes import PLAIN, in_fork, inside, look, needs, outcome, read_all, refuse_here
 
-from autograder.grading.sandbox import SandboxError, become_zygote, end_strays, fork_confined
+from autograder.grading.sandbox import SandboxError, become_zygote, end_strays, fork_confined, privileges
 from autograder.grading.sandbox.fork import NOT_CONFINED, RAISED
 
 
@@ -113,35 +115,33 @@ def test_signals_are_as_in_a_fresh_python(any_rung: str) -> None:
     assert in_fork(task) == [True] * 4
 
 
-def test_killed_zygotes_take_their_children_along(any_rung: str, user: int | None) -> None:
+def test_killed_zygotes_take_their_children_along(any_rung: str, user: int | None, open_folder: Path) -> None:
     """With what those have started, where there is a pid namespace."""
-    heard, written = os.pipe()
-
-    def run() -> None:
-        if any_rung.startswith("full"):
-            os.fork()
-        os.write(written, b"r")
-        sleep()
+    own_namespace = any_rung.startswith("full")
 
     def task() -> str:
-        middle = os.fork()
-        if middle == 0:
+        heard, written = os.pipe()
+
+        def run() -> None:
+            if own_namespace:
+                os.fork()
+            os.write(written, b"r")
+            sleep()
+
+        tempfile.tempdir = str(open_folder)  # a killed zygote cannot remove its children's folders
+        zygote = os.fork()
+        if zygote == 0:
             become_zygote()
-            child = fork_confined(any_rung, PLAIN, run, [written])
-            os.write(written, b"z")
-            child.wait()
+            fork_confined(any_rung, PLAIN, run, [written]).wait()
         os.close(written)
-        for _ in range(3 if any_rung.startswith("full") else 2):
-            os.read(heard, 1)
-        os.kill(middle, signal.SIGKILL)
-        os.waitpid(middle, 0)
-        # the pipe closes when the last process that could write to it is gone
+        for _ in range(2 if own_namespace else 1):
+            assert os.read(heard, 1) == b"r"
+        os.kill(zygote, signal.SIGKILL)
+        os.waitpid(zygote, 0)
+        # the pipe ends when the last process that could write to it is gone
         return "gone" if select.select([heard], [], [], 5)[0] and not os.read(heard, 1) else "alive"
 
-    # somebody else's orphans, not those of the tests
-    assert in_fork(lambda: task(), user) == "gone"
-    os.close(heard)
-    os.close(written)
+    assert in_fork(task, user) == "gone"
 
 
 #: on each rung, the calls that one of its layers rests on
@@ -155,19 +155,21 @@ LAYERS = {
 
 
 @pytest.mark.parametrize("refused", [(rung, name) for rung, names in LAYERS.items() for name in names], ids="-".join)
-def test_a_layer_that_fails_ends_it_before_anything_runs(refused: tuple[str, str], user: int | None) -> None:
+def test_a_layer_that_fails_ends_it_before_anything_runs(
+    refused: tuple[str, str], user: int | None, open_folder: Path
+) -> None:
     """Each layer's system call is really refused, by a filter around the zygote."""
     rung, name = refused
     needs(rung)
     heard, written = os.pipe()
-    folders = set(Path("/tmp").glob("autograder-*"))
 
     def task() -> list[object]:
+        tempfile.tempdir = str(open_folder)
         become_zygote()
         refuse_here(name, errno.EPERM)
         before = open_files()
         try:
-            fork_confined(rung, PLAIN, lambda: os.close(os.write(written, b"ran") and written), [written])
+            fork_confined(rung, PLAIN, lambda: nothing_of(os.write(written, b"ran")), [written])
         except SandboxError as error:
             return [str(error), own_children(), open_files() == before]
         return ["confined", own_children(), False]
@@ -178,66 +180,116 @@ def test_a_layer_that_fails_ends_it_before_anything_runs(refused: tuple[str, str
     assert "\n" not in reason
     assert (children, same_files) == ([], True)
     assert read_all(heard) == b""
-    assert set(Path("/tmp").glob("autograder-*")) <= folders
+    assert list(open_folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("rung_and_reason", [("full", "cannot be placed"), ("full", "does not exist")], ids=["into", "of"])
-def test_what_cannot_be_placed_is_an_error(rung_and_reason: tuple[str, str]) -> None:
-    rung, reason = rung_and_reason
-    needs(rung)
-    placed = {"/usr/no-such-folder/x": "/etc/hostname"} if "placed" in reason else {"/x": "/no/such/file"}
+@pytest.mark.parametrize(
+    ("inside_path", "host_path", "reason"),
+    [("/usr/no-such-folder/x", "/etc/passwd", "cannot be placed"), ("/x", "/no/such/file", "does not exist")],
+)
+def test_what_cannot_be_placed_is_an_error(full: str, inside_path: str, host_path: str, reason: str) -> None:
     with pytest.raises(AssertionError, match=f"SandboxError .*{reason}"):
-        look(rung, nothing, replace(PLAIN, placed=placed))
+        look(full, nothing, replace(PLAIN, placed={inside_path: host_path}))
+
+
+def test_a_child_that_fails_before_it_is_named_is_reaped(full: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process between is slow to say who the child is, as on a busy machine."""
+    hand_over = socket.send_fds
+
+    def late(*arguments: Any) -> int:
+        time.sleep(0.2)
+        return hand_over(*arguments)
+
+    def task() -> list[object]:
+        become_zygote()
+        try:
+            fork_confined(full, replace(PLAIN, placed={"/usr/no-such-folder/x": "/etc/passwd"}), nothing, [])
+        except SandboxError as error:
+            return [str(error), own_children()]
+        return ["confined", own_children()]
+
+    monkeypatch.setattr(socket, "send_fds", late)
+    reason, children = in_fork(task)
+    assert "cannot be placed" in reason
+    assert children == []
 
 
 def test_a_child_that_dies_while_it_is_confined_is_an_error(full: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Here because a limit ends it: its own CPU time is up before it is ready."""
-    from autograder.grading.sandbox import privileges
-
+    """As when the machine runs out of memory."""
     monkeypatch.setattr(privileges, "reset_signals", lambda: os._exit(NOT_CONFINED))
     with pytest.raises(AssertionError, match="SandboxError the child ended while it was being confined"):
         look(full, nothing)
 
 
-def test_nothing_is_left_on_the_host(rung: str) -> None:
+def test_nothing_is_left_on_the_host(rung: str, open_folder: Path) -> None:
     def task() -> list[object]:
+        tempfile.tempdir = str(open_folder)
         become_zygote()
         mounts, files = Path("/proc/self/mountinfo").read_text(), open_files()
-        folders = sorted(Path("/tmp").glob("autograder-*"))
         for _ in range(20):
             assert fork_confined(rung, PLAIN, nothing, []).wait() == 0
         return [
             Path("/proc/self/mountinfo").read_text() == mounts,
             open_files() == files,
             own_children(),
-            sorted(Path("/tmp").glob("autograder-*")) == folders,
+            list(open_folder.iterdir()) == [],
         ]
 
     assert in_fork(task) == [True, True, [], True]
 
 
-def test_strays_are_ended_and_children_are_not(confined: str) -> None:
-    def leave_one() -> None:
-        if os.fork() == 0:
+def leaving_one(written: int, leave_group: bool) -> None:
+    """End, while a process that was started runs on."""
+    if os.fork() == 0:
+        if leave_group:
             os.setsid()
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            os.write(ready[1], b"r")
-            sleep()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        os.write(written, b"r")
+        sleep()
 
-    ready = os.pipe()
 
+def test_what_a_child_has_started_ends_with_it(rung: str, user: int | None) -> None:
     def task() -> list[object]:
         become_zygote()
-        living = fork_confined(confined, PLAIN, sleep, [])
-        assert fork_confined(confined, PLAIN, leave_one, [ready[1]]).wait() == 0
-        os.read(ready[0], 1)
-        found = [end_strays([living]), own_children() == [living.pid]]
+        heard, written = os.pipe()
+        living = fork_confined(rung, PLAIN, sleep, [])
+        child = fork_confined(rung, PLAIN, lambda: leaving_one(written, False), [written])
+        status = child.wait()
+        os.close(written)
+        # the other process' end of the pipe: ready, or killed before it was
+        ended = select.select([heard], [], [], 5)[0] and os.read(heard, 1) in (b"", b"r")
+        ended = ended and bool(select.select([heard], [], [], 5)[0]) and os.read(heard, 1) == b""
+        reaped = end_strays([living])
+        found = [status, ended, reaped == (0 if rung.startswith("full") else 1), own_children() == [living.pid]]
         living.kill()
         return [*found, living.wait()]
 
-    assert in_fork(task) == [1, True, -signal.SIGKILL]
-    for fd in ready:
-        os.close(fd)
+    assert in_fork(task, user) == [0, True, True, True, -signal.SIGKILL]
+
+
+def test_the_process_group_cannot_be_left_without_a_namespace(confined: str) -> None:
+    def probe() -> list[str]:
+        pid = os.fork()
+        if pid == 0:
+            os._exit(10 * (outcome(os.setsid) == "EPERM") + (outcome(os.setpgid, 0, 0) == "EPERM"))
+        return [str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))]
+
+    assert look(confined, probe) == ["11"]
+
+
+def test_strays_of_trusted_students_are_ended_too() -> None:
+    def task() -> list[object]:
+        become_zygote()
+        heard, written = os.pipe()
+        living = fork_confined("none", PLAIN, sleep, [])
+        assert fork_confined("none", PLAIN, lambda: leaving_one(written, True), [written]).wait() == 0
+        os.read(heard, 1)
+        found = [len(own_children()), end_strays([living]), own_children() == [living.pid]]
+        living.kill()
+        return [*found, living.wait()]
+
+    assert in_fork(task) == [2, 1, True, -signal.SIGKILL]
 
 
 def test_the_zygote_is_checked() -> None:

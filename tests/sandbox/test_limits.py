@@ -16,17 +16,14 @@ from zygotes import PLAIN, in_fork, inside, look, outcome
 from autograder.grading.sandbox import Limits, become_zygote, end_strays, fork_confined, tree_memory_mb
 
 
-def spec(**limits: int) -> object:
-    return replace(PLAIN, limits=Limits(**limits))
-
-
 def bomb() -> list[object]:
     """Forks until it cannot: why it stopped, and after how many."""
     for number in range(500):
         try:
             if os.fork() == 0:
-                signal.pause()
-                os._exit(0)
+                os.closerange(0, 256)  # the answer's pipe, too: it is read to its end
+                while True:
+                    signal.pause()
         except OSError as error:
             return [errno.errorcode[error.errno or 0], number]
     return ["no end", 500]

@@ -117,6 +117,8 @@ def test_connected_pairs_work(rung: str) -> None:
     assert look(rung, probe) == "text"
 
 
-@pytest.mark.parametrize(("family", "protocol"), [(AF_ALG, 0), (AF_PACKET, 0), (AF_VSOCK, 0), (AF_NETLINK, NETLINK_AUDIT)])
+@pytest.mark.parametrize(
+    ("family", "protocol"), [(AF_ALG, 0), (AF_PACKET, 0), (AF_VSOCK, 0), (AF_NETLINK, NETLINK_AUDIT)]
+)
 def test_other_families_are_refused(rung: str, family: int, protocol: int) -> None:
     assert look(rung, lambda: raw_call("socket", family, 3, protocol)) in ("EAFNOSUPPORT", "EACCES")

@@ -15,7 +15,6 @@ from zygotes import PLAIN, in_fork, inside, look, outcome, raw_call
 
 from autograder.grading.sandbox import become_zygote
 from autograder.grading.sandbox.kernel import PR_SET_PDEATHSIG, prctl
-from autograder.grading.sandbox.seccomp import NEW_NAMESPACE_FLAGS
 
 PTRACE_ATTACH, PTRACE_SEIZE = 16, 0x4206
 CLONE_NEWUSER, CLONE_NEWNS = 0x10000000, 0x00020000
@@ -41,19 +40,20 @@ def test_only_its_own_processes_are_in_proc(full: str, user: int | None) -> None
 def attempts_on(pid: int) -> dict[str, str]:
     """All that a process can do to another of the same user by its number."""
     return {
-        "signal 0": outcome(os.kill, pid, 0),
-        "signal": outcome(os.kill, pid, signal.SIGUSR1),
-        "pidfd": outcome(send_by_pidfd, pid),
-        "trace": raw_call("ptrace", PTRACE_ATTACH, pid),
-        "seize": raw_call("ptrace", PTRACE_SEIZE, pid),
-        "limits": outcome(lambda: resource.prlimit(pid, resource.RLIMIT_CPU, (1, 1))),
-        "cores": outcome(lambda: os.sched_setaffinity(pid, {0})),
-        "priority": outcome(lambda: os.setpriority(os.PRIO_PROCESS, pid, 19)),
         "environment": outcome(read, f"/proc/{pid}/environ"),
         "memory": outcome(read, f"/proc/{pid}/maps"),
         "command": outcome(read, f"/proc/{pid}/cmdline"),
         "files": outcome(os.listdir, f"/proc/{pid}/fd"),
-        "processes": outcome(os.listdir, "/proc/1/task" if pid == 1 else "/proc/self/task") and outcome(os.kill, pid, 0),
+        "threads": outcome(os.listdir, f"/proc/{pid}/task"),
+        "limits": outcome(lambda: resource.prlimit(pid, resource.RLIMIT_CPU, (1, 1))),
+        "cores": outcome(lambda: os.sched_setaffinity(pid, {0})),
+        "priority": outcome(lambda: os.setpriority(os.PRIO_PROCESS, pid, 19)),
+        "signal 0": outcome(os.kill, pid, 0),
+        "trace": raw_call("ptrace", PTRACE_ATTACH, pid),
+        "seize": raw_call("ptrace", PTRACE_SEIZE, pid),
+        # the last ones: they would end it
+        "signal": outcome(os.kill, pid, signal.SIGUSR1),
+        "pidfd": outcome(send_by_pidfd, pid),
     }
 
 
@@ -81,11 +81,12 @@ def bystander(user: int | None) -> Callable[[Callable[[int], object]], object]:
         os.read(reading, 1)
         try:
             answer = attempt(pid)
-            ended = os.waitpid(pid, os.WNOHANG)[0]
-            limits = resource.prlimit(pid, resource.RLIMIT_CPU) if not ended else None
-            return [answer, ended == 0, limits == resource.getrlimit(resource.RLIMIT_CPU)]
+            limits = resource.prlimit(pid, resource.RLIMIT_CPU)
+            ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            return [answer, ended is None, limits == resource.getrlimit(resource.RLIMIT_CPU)]
         finally:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)  # unreaped, so it is still its number
+            os.waitpid(pid, 0)
             os.close(reading)
             os.close(writing)
 
@@ -203,13 +204,17 @@ REFUSED = [
 def test_dangerous_calls_are_refused(rung: str, user: int | None) -> None:
     found = look(rung, lambda: [[name, raw_call(name, *arguments)] for name, arguments in REFUSED], user=user)
     assert found == [[name, "EPERM"] for name, _ in REFUSED]
-    absent = look(rung, lambda: [raw_call(name, 0, 0) for name in ("clone3", "memfd_create", "memfd_secret")], user=user)
+    absent = look(
+        rung, lambda: [raw_call(name, 0, 0) for name in ("clone3", "memfd_create", "memfd_secret")], user=user
+    )
     assert absent == ["ENOSYS"] * 3
 
 
 def test_the_same_calls_get_through_without_a_filter() -> None:
     """So the last test can fail: what refuses is the filter, not this machine."""
-    found = in_fork(lambda: [raw_call(name, *arguments) for name, arguments in REFUSED if name not in ("clone", "ptrace")])
+    found = in_fork(
+        lambda: [raw_call(name, *arguments) for name, arguments in REFUSED if name not in ("clone", "ptrace")]
+    )
     assert set(found) - {"EPERM"}
     assert in_fork(lambda: raw_call("memfd_create", 0, 0)) == "EFAULT"
 

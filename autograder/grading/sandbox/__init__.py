@@ -7,7 +7,7 @@ layer of the rung in place and only then calls `run()`. `offered()` says which r
                   where the kernel has it, a filter of system calls
 `full-stub-proc`  the same without a /proc of its own (containers that mask theirs): a few harmless files stand there
 `confined`        no namespaces: landlock, the filter and limits. The host's file names and their times can be seen, the
-                  work folder has no size limit, and what a child starts must be ended with `end_strays`
+                  work folder has no size limit, and what a child has started outlives a zygote that is killed
 `none`            only what keeps children apart from the zygote's own state; for students who are trusted
 """
 

@@ -39,6 +39,8 @@ NOT_CONFINED = 70
 RAISED = 1
 #: how long a child may take to be confined: far more than it ever needs, but a dead network drive must not stop a class
 SETUP_SECONDS = 20.0
+#: how much longer the process between may take to name a child that has failed already
+LATE_SECONDS = 2.0
 
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 _TERMINALS = ("/dev/ptmx", "/dev/pts")
@@ -58,24 +60,36 @@ class Child:
     _status: int | None = field(default=None, repr=False)
 
     def kill(self) -> None:
-        """End it, and with it the whole pid namespace where it has one. Nothing happens when it has ended."""
+        """End it and all that it has started. Nothing happens when it has ended."""
         if self.pidfd >= 0:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+            self._end_group()
+
+    def _end_group(self) -> None:
+        """Without a pid namespace, what the child has started is in its process group and may not leave it.
+
+        Only before it is reaped: until then the group's number cannot have been given to others.
+        """
+        if self.folder:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
 
     def wait(self) -> int:
         """Wait until it has ended: its exit status, or minus the signal that ended it. Only in the zygote.
 
-        To wait with a time limit, poll `pidfd` first. The child's folder on the host is removed.
+        To wait with a time limit, poll `pidfd` first. What the child has started and its folder on the host are removed.
         """
         if self._status is None:
+            os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOWAIT)
+            self._end_group()
             result = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
             assert result is not None  # only with WNOHANG
             self._status = result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
             os.close(self.pidfd)
             self.pidfd = -1
             if self.folder:
-                with suppress(OSError):  # a process that outlives the child may still write there
+                with suppress(OSError):  # on the rung "none" a process that left the group may still write there
                     workfolder.remove(self.folder)
         return self._status
 
@@ -127,8 +141,8 @@ def fork_confined(rung: str, spec: Spec, run: Callable[[], None], keep: Sequence
 def end_strays(children: Sequence[Child]) -> int:
     """Kill and reap every process that has become the zygote's own and is none of `children`; how many there were.
 
-    Where there is no pid namespace, processes that a child started outlive it: call this after each child has ended.
-    Those of a living child are its own, and stay.
+    Where there is no pid namespace, `Child.wait` kills what the child has started, and leaves it to be reaped: call this
+    now and then. On the rung `none` it also ends what has left the child's process group. Those of a living child stay.
     """
     known = {child.pid for child in children if child.pidfd >= 0}
     ended = 0
@@ -193,20 +207,24 @@ class _Meeting:
 
     def _await(self, *wanted: bytes) -> None:
         while not self._seen.issuperset(wanted):
-            data, fds, _, _ = socket.recv_fds(self._line, 4096, 1, socket.MSG_CMSG_CLOEXEC)
-            if fds:
-                self._pid, self._pidfd = int(data[1:]), fds[0]
+            data = self._receive()
             if not data:
                 raise SandboxError("the child ended while it was being confined")
             if data[:1] == b"E":
                 raise SandboxError(data[1:].decode(errors="replace"))
             self._seen.add(data[:1])
 
+    def _receive(self) -> bytes:
+        data, fds, _, _ = socket.recv_fds(self._line, 4096, 1, socket.MSG_CMSG_CLOEXEC)
+        if fds:
+            self._pid, self._pidfd = int(data[1:]), fds[0]
+        return data
+
     def _clean_up(self) -> None:
         if self._adopts:
+            self._learn_child()
             os.kill(self._first, signal.SIGKILL)  # unreaped, so the number is still its own
             os.waitpid(self._first, 0)
-            self._late_pidfd()
         if self._pidfd >= 0:
             child = Child(self._pid, self._pidfd)
             child.kill()
@@ -214,12 +232,12 @@ class _Meeting:
         if self._folder:
             workfolder.remove(self._folder)
 
-    def _late_pidfd(self) -> None:
-        """The child's failure can overtake the message that says who it is."""
-        if self._pidfd < 0:
-            self._line.setblocking(False)
-            with suppress(SandboxError, OSError):
-                self._await(b"P")
+    def _learn_child(self) -> None:
+        """The child's failure can overtake the message that says who it is: read on until that, or until both ended."""
+        self._line.settimeout(LATE_SECONDS)
+        with suppress(OSError):
+            while self._pidfd < 0 and self._receive():
+                pass
 
 
 def _in_child(job: _Job, step: Callable[[_Job], None]) -> NoReturn:
@@ -316,7 +334,7 @@ def _give_up(job: _Job) -> None:
     with _layer("landlock"):
         _landlock(job, own_host)
     with _layer("the filter of system calls"):
-        seccomp.install(seccomp.program(platform.machine(), own_host))
+        seccomp.install(seccomp.program(platform.machine(), own_host, job.spec.programs))
     with _layer("the last check"):
         privileges.check_dropped()
 

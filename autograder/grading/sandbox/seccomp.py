@@ -50,7 +50,11 @@ SHARED_HOST = (
     *("removexattr", "lremovexattr", "fremovexattr", "removexattrat", "file_setattr", "inotify_add_watch"),
     # other processes of the same user
     *("setpriority", "ioprio_set", "process_mrelease"),
+    # leaving the child's process group, by which all that it has started is ended
+    *("setsid", "setpgid"),
 )
+#: starting another program, which would bring what has been taken out of this one
+PROGRAMS = ("execve", "execveat")
 #: there only for the calling process itself, whose number is 0
 OWN_PROCESS = ("prlimit64", "sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr")
 
@@ -125,8 +129,9 @@ class Assembler:
         return distance
 
 
-def program(machine: str, own_host: bool) -> bytes:
-    """The filter for `machine`. `own_host`: namespaces give the child a network and processes of its own to reach.
+def program(machine: str, own_host: bool, programs: bool = True) -> bytes:
+    """The filter for `machine`. `own_host`: namespaces give the child a network and processes of its own to reach;
+    `programs`: it may start others.
 
     Each call that is looked at has a block of its own that ends with an answer: read them from top to bottom.
     """
@@ -137,7 +142,7 @@ def program(machine: str, own_host: bool) -> bytes:
         assembler.at_least(X32_CALLS, no="own calls")
         assembler.refuse(errno.ENOSYS)
         assembler.label("own calls")
-    for name in NOT_PERMITTED:
+    for name in NOT_PERMITTED if programs else (*NOT_PERMITTED, *PROGRAMS):
         _refuse(assembler, machine, name, errno.EPERM)
     for name in NOT_THERE:
         _refuse(assembler, machine, name, errno.ENOSYS)

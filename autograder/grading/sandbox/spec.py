@@ -58,7 +58,8 @@ class Spec:
     files in them can be connected to: name none that hold any.
     `masked`: paths that appear as an empty read-only file or folder. `placed`: path inside → host path bound there
     read-only, also over something in `readonly`. `files`: path inside → text. `work`: the folder that the child starts
-    in and calls home. They are applied in this order: `readonly`, `masked`, `placed`, `files`.
+    in and calls home. They are applied in this order: `readonly`, `masked`, `placed`, `files`. `programs`: may other
+    programs be started (execve)?
 
     On the rung `confined`, which has no mounts, masked paths and the inside paths of `placed` cannot be opened at all
     (their names can be listed), a placed host path is readable where it lies, of `files` only those under `work` exist,
@@ -73,6 +74,7 @@ class Spec:
     work_mb: int = 64
     tmp_mb: int = 64
     shm_mb: int = 64
+    programs: bool = True
     limits: Limits = field(default_factory=Limits)
 
 

@@ -1,0 +1,36 @@
+"""Start the fork server, before anything slow is imported here: both then import at the same time."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from autograder.grading.pool import Zygote
+from autograder.grading.stage import stage
+
+PRIVATE = ".grading"
+
+
+def private(root: Path) -> Path:
+    """The engine's own folder in a course, made when it is not there."""
+    folder = root / PRIVATE
+    folder.mkdir(mode=0o711, exist_ok=True)  # runners, who are nobody, have to get to the staged package
+    return folder
+
+
+@contextmanager
+def started(root: Path) -> Iterator[Zygote]:
+    """A fork server on a staged package, both gone afterwards. Raises OSError when `root` cannot be written."""
+    place = Path(tempfile.mkdtemp(prefix="stage-", dir=private(root)))
+    try:
+        place.chmod(0o755)
+        zygote = Zygote(stage(place))
+        try:
+            yield zygote
+        finally:
+            zygote.close()
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
