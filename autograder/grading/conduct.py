@@ -29,6 +29,9 @@ ENGINE = "1"
 #: Bytes that one run of a submission may send: honest ones send less than a tenth.
 MAX_RECEIVED = 64 * 2**20
 
+#: Bytes of outputs that are kept of one run; the runner's own limit lies below it, but does not bind a hostile one.
+MAX_OUTPUTS = 24 * 2**20
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -72,6 +75,7 @@ class _Run:
     stuck: int | None = None
     reason: str = ""
     late: bool = False
+    output_bytes: int = 0
 
 
 class Conductor:
@@ -148,14 +152,14 @@ class Conductor:
         if step.exercise is None:
             end = talk.expect("end", place)
             outputs, failed = end.get("outputs"), claims.word(end.get("failed", ""))
-            run.outputs[step.cell_id] = outputs if isinstance(outputs, list) else []
+            run.outputs[step.cell_id] = outputs if isinstance(outputs, list) and talk.fits(run) else []
             if failed:
                 run.failed[step.cell_id] = failed
             run.late = run.late or failed == "TooLong"
             return
         answers = run.evidence[step.exercise.id] = list[Evidence]()
         missing = run.missing.setdefault(step.exercise.id, [])
-        end = talk.ask(place, asked[step.exercise.id].asked, answers, missing, _objects(step.exercise))
+        end = talk.ask(place, step.exercise, asked[step.exercise.id], answers, missing)
         if end.get("late"):
             run.late = True
             run.ended[step.exercise.id] = f"it ran for more than {self.settings.exercise_seconds:g} seconds"
@@ -229,6 +233,7 @@ class _Talk:
     def __init__(self, runner: Runner, settings: Settings, deadline: float) -> None:
         self._runner, self._settings, self._deadline = runner, settings, deadline
         self._baseline: float | None = None
+        self._size = 0
         self.why = ""
 
     def send(self, header: dict[str, Any], body: bytes = b"") -> None:
@@ -240,6 +245,13 @@ class _Talk:
             raise ChannelError("malformed", f"expected {kind} {place}")
         return header
 
+    def fits(self, run: _Run) -> bool:
+        """Is there room for the outputs in the latest frame? Takes the room if so."""
+        if run.output_bytes + self._size > MAX_OUTPUTS:
+            return False
+        run.output_bytes += self._size
+        return True
+
     def last(self, kind: str) -> dict[str, float]:
         header, _ = self._next(5)
         if not header.get(kind):
@@ -247,26 +259,42 @@ class _Talk:
         return claims.numbers(header)
 
     def ask(
-        self, place: int, cases: Sequence[Any], answers: list[Evidence], missing: list[str], objects: Sequence[str]
+        self, place: int, exercise: Exercise, asked: decide.Questions, answers: list[Evidence], missing: list[str]
     ) -> dict[str, Any]:
         """Send the cases when the exercise's own process asks for them; collect its evidence until it ends."""
+        expected = 0
         while True:
             header, body = self._next(self._settings.exercise_seconds + self._settings.grace_seconds)
             if header.get("end") == place:
                 return header
             if header.get("ask") == place and not answers:
                 names = header.get("missing")
-                missing += [name for name in objects if isinstance(names, list) and name in names]
+                missing += [name for name in _objects(exercise) if isinstance(names, list) and name in names]
                 if not missing:
-                    self.send({"cases": place}, pack(cases))
-            elif header.get("evidence") == place and len(answers) < len(cases):
+                    self.send({"cases": place}, pack(asked.at(asked.first)))
+                    expected = len(asked.first)
+            elif header.get("evidence") == place and len(answers) < expected:
                 answers.append(_decoded(body))
+                if len(answers) == len(asked.first):
+                    expected += self._ask_on(place, exercise, asked, answers)
+                elif len(answers) == expected:
+                    self.send({"enough": place})
             else:
                 raise ChannelError("malformed", "out of turn")
 
+    def _ask_on(self, place: int, exercise: Exercise, asked: decide.Questions, answers: Sequence[Evidence]) -> int:
+        """After the first questions: say that it is enough, or ask the others; returns how many those are."""
+        if _enough(exercise, asked, answers):
+            self.send({"enough": place})
+            return 0
+        self.send({"cases": place}, pack(asked.at(asked.second)))
+        return len(asked.second)
+
     def _next(self, seconds: float) -> tuple[dict[str, Any], bytes]:
         end = min(self._deadline, time.monotonic() + seconds)
+        before = self._runner.channel.received
         frame = self._runner.channel.receive(end, self._watch_memory)
+        self._size = self._runner.channel.received - before
         if self._runner.channel.received > MAX_RECEIVED:
             self.why = f"it sent the grader more than {MAX_RECEIVED // 2**20} MB"
             raise ChannelError("malformed", self.why)
@@ -286,6 +314,13 @@ def _decoded(body: bytes) -> Evidence:
         return claims.plain(decode(body))
     except (ValueError, RecursionError, ArithmeticError, MemoryError) as error:
         raise ChannelError("malformed", str(error)) from None
+
+
+def _enough(exercise: Exercise, asked: decide.Questions, found: Sequence[Evidence]) -> bool:
+    try:
+        return decide.enough(exercise, asked, found)
+    except Exception:
+        return False  # evidence that cannot be judged: `_decided` says so when all is there
 
 
 def _decided(

@@ -1,8 +1,8 @@
 """From evidence to marks, for grading: which cases are asked, in which order, and what is made of the answers.
 
-Nothing here runs student code. The visible cases and hidden ones of the submission's own seed are asked in shuffled
-order, without saying which is which, and the first visible one a second time: an object that answers differently when
-it is asked again computes from something other than its arguments.
+Nothing here runs student code. Hidden cases of the submission's own seed and visible ones are asked in shuffled order,
+without saying which is which, and one of them a second time: an object that answers differently when it is asked again
+computes from something other than its arguments.
 """
 
 from __future__ import annotations
@@ -27,14 +27,18 @@ CHANGED = Problem(
 
 @dataclass(frozen=True)
 class Questions:
-    """What an exercise is asked. `order[i]` is the place among `cases` of the i-th question."""
+    """What an exercise is asked, as places among `cases`.
+
+    `first`: the hidden cases and those that only exist visibly, one of them twice. If all of that is right, it is enough;
+    otherwise `second`, the other visible cases, are asked as well: there a mistake can be named and shown.
+    """
 
     cases: tuple[Case, ...]
-    order: tuple[int, ...]
+    first: tuple[int, ...]
+    second: tuple[int, ...] = ()
 
-    @property
-    def asked(self) -> list[Case]:
-        return [self.cases[place] for place in self.order]
+    def at(self, places: Sequence[int]) -> list[Case]:
+        return [self.cases[place] for place in places]
 
 
 def questions(exercise: Exercise, seed: int) -> Questions:
@@ -42,23 +46,37 @@ def questions(exercise: Exercise, seed: int) -> Questions:
     if isinstance(exercise, QuizExercise):
         return Questions((quiz_case(exercise),), (0,))
     assert isinstance(exercise, CodeExercise)
-    cases = visible_cases(exercise) + hidden_cases(exercise, seed)
-    order = list(range(len(cases)))
-    random.Random(seed).shuffle(order)
-    return Questions(cases, (*order, 0))
+    visible, hidden = visible_cases(exercise), hidden_cases(exercise, seed)
+    drawn = {case.name for case in hidden}
+    cases = visible + hidden
+    second = [place for place, case in enumerate(visible) if case.name in drawn]
+    first = [place for place in range(len(cases)) if place not in second]
+    dice = random.Random(seed)
+    dice.shuffle(first)
+    dice.shuffle(second)
+    return Questions(cases, (*first, first[0]), tuple(second))
+
+
+def enough(exercise: Exercise, asked: Questions, answered: Sequence[Evidence]) -> bool:
+    """Are the answers to the first questions all right, so that the others need not be asked?"""
+    if not asked.second or len(answered) < len(asked.first):
+        return not asked.second
+    assert isinstance(exercise, CodeExercise)
+    cases, evidence = _in_place(asked, answered, None)
+    return judge(exercise, cases, evidence, decided=True).passed
 
 
 def result(
     exercise: Exercise, asked: Questions, answered: Sequence[Evidence], ended: Problem | None, reason: str = ""
 ) -> ExerciseResult:
     """The result of one exercise. `answered`: evidence in the order asked; where it stops early, `ended` says why."""
-    evidence = _in_place(asked, answered, ended)
+    cases, evidence = _in_place(asked, answered, ended)
     if isinstance(exercise, QuizExercise):
         verdict: Verdict = judge_quiz(exercise, evidence[0], reveal=True)
         diagnosis = None
     else:
         assert isinstance(exercise, CodeExercise)
-        verdict, diagnosis = _decided(exercise, asked.cases, evidence, look=bool(answered))
+        verdict, diagnosis = _decided(exercise, cases, evidence, look=bool(answered))
     return ExerciseResult(
         exercise_id=exercise.id,
         grade_id=exercise.grade_id,
@@ -73,16 +91,23 @@ def result(
     )
 
 
-def _in_place(asked: Questions, answered: Sequence[Evidence], ended: Problem | None) -> list[Evidence]:
-    """Evidence by case; what was not answered carries the reason."""
-    found: list[Evidence] = [Evidence(problem=ended)] * len(asked.cases)
-    for place, evidence in zip(asked.order[: len(asked.cases)], answered, strict=False):
-        found[place] = evidence
+def _in_place(
+    asked: Questions, answered: Sequence[Evidence], ended: Problem | None
+) -> tuple[list[Case], list[Evidence]]:
+    """The cases that count, in the course's order, and their evidence; what was not answered carries the reason."""
+    found = dict(zip((*asked.first, *asked.second), answered, strict=False))
+    again = len(asked.first) - 1  # the question that was asked twice
+    if len(answered) > again > 0:
+        found[asked.first[0]] = answered[0]
+    whole = range(len(asked.cases))
+    only_first = 0 < len(answered) <= len(asked.first)
+    places = sorted(set(asked.first)) if only_first else list(whole)
+    cases = asked.at(places)
     if answered and answered[-1].problem is not None and answered[-1].problem.kind == "not_started":
-        return [answered[-1]] * len(asked.cases)
-    if len(answered) == len(asked.order) > len(asked.cases) and _differs(found[0], answered[-1], asked.cases[0]):
-        return [replace(one, problem=CHANGED) for one in found]
-    return found
+        return asked.at(whole), [answered[-1]] * len(whole)
+    if len(answered) > again > 0 and _differs(answered[0], answered[again], asked.cases[asked.first[0]]):
+        return cases, [replace(found.get(place, Evidence()), problem=CHANGED) for place in places]
+    return cases, [found.get(place, Evidence(problem=ended)) for place in places]
 
 
 def _differs(one: Evidence, other: Evidence, case: Case) -> bool:

@@ -86,11 +86,14 @@ def _play(channel: Channel, namespace: dict[str, Any], number: int, names: list[
     channel.send({"ask": number, "missing": missing})
     if missing:
         return
-    _, body = channel.receive()
     objects = [namespace[name] for name in names]
     with collecting():
-        for case in unpack(body):
-            evidence = gather(case, objects)
-            channel.send({"evidence": number}, encode(evidence))
-            if evidence.problem is not None and evidence.problem.kind == "not_started":
+        while True:
+            header, body = channel.receive()
+            if "cases" not in header:
                 return
+            for case in unpack(body):
+                evidence = gather(case, objects)
+                channel.send({"evidence": number}, encode(evidence))
+                if evidence.problem is not None and evidence.problem.kind == "not_started":
+                    return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,10 @@ from autograder.grading.pool import Zygote
 from autograder.grading.stage import stage
 
 PRIVATE = ".grading"
+
+# jsonschema, which nbformat imports, looks for this package to check a kind of address that notebooks' schemas do not
+# have, and it takes a second to build its grammar: for this process it is not installed
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 
 def private(root: Path) -> Path:

@@ -18,25 +18,37 @@ STEP = REGISTRY["adam.step"]
 assert isinstance(STEP, CodeExercise)
 
 
-def play(asked: decide.Questions, *objects: Any) -> list[Evidence]:
-    return [gather(case, objects) for case in unpack(pack(asked.asked))]
+def play(asked: decide.Questions, *objects: Any, second: bool = False) -> list[Evidence]:
+    places = (*asked.first, *asked.second) if second else asked.first
+    return [gather(case, objects) for case in unpack(pack(asked.at(places)))]
 
 
-def test_every_case_is_asked_once_in_an_order_that_says_nothing_and_one_is_repeated() -> None:
+def test_hidden_cases_come_first_in_an_order_that_says_nothing_and_one_is_repeated() -> None:
     asked = decide.questions(STEP, 7)
-    assert sorted(asked.order[:-1]) == list(range(len(asked.cases)))
-    assert asked.order[-1] == 0
-    assert list(asked.order[:-1]) != sorted(asked.order[:-1])
-    assert any(case.hidden for case in asked.cases)
-    assert decide.questions(STEP, 7).order == asked.order
-    assert decide.questions(STEP, 8).order != asked.order
+    *once, again = asked.first
+    assert again == once[0]
+    assert sorted((*once, *asked.second)) == list(range(len(asked.cases)))
+    assert once != sorted(once)
+    names = {asked.cases[place].name for place in once}
+    assert names == {case.name for case in asked.cases}  # whatever is asked later has been asked with other numbers
+    assert not any(asked.cases[place].hidden for place in asked.second)
+    assert decide.questions(STEP, 7).first == asked.first
+    assert decide.questions(STEP, 8).first != asked.first
+
+
+def test_right_answers_to_the_first_questions_are_enough() -> None:
+    asked = decide.questions(STEP, 7)
+    right, wrong = play(asked, answers.step_by_formula), play(asked, answers._eps_inside)
+    assert decide.enough(STEP, asked, right)
+    assert not decide.enough(STEP, asked, wrong)
+    assert not decide.enough(STEP, asked, right[:-1])
 
 
 def test_a_right_answer_gets_all_and_a_wrong_one_its_name() -> None:
     asked = decide.questions(STEP, 7)
     right = decide.result(STEP, asked, play(asked, answers.step_by_formula), None)
     assert (right.points, right.max_points, right.misconceptions) == (3.0, 3.0, ())
-    wrong = decide.result(STEP, asked, play(asked, answers._eps_inside), None)
+    wrong = decide.result(STEP, asked, play(asked, answers._eps_inside, second=True), None)
     assert wrong.points == 0.0
     assert [text.split()[0] for text in wrong.misconceptions] == ["A1"]
     assert "eps inside" in wrong.html
@@ -59,7 +71,7 @@ def test_what_was_not_answered_fails_with_the_reason_and_the_rest_counts() -> No
     nothing = decide.result(STEP, asked, [], ended, ended.message)
     assert nothing.points == 0.0
     assert "signal 11" in nothing.text
-    one_missing = decide.result(STEP, asked, found[: len(asked.cases) - 1], ended)
+    one_missing = decide.result(STEP, asked, found[: len(asked.first) - 2], ended)
     assert 0.0 < one_missing.points < 3.0
 
 
