@@ -121,6 +121,7 @@ class Shell:
         return out.stdout + out.stderr
 
 
+@pytest.mark.sandbox
 def test_release_fetch_submit_collect_grade_feedback_export(root: Path, tmp_path: Path) -> None:
     shell = Shell(root, tmp_path)
     (shell.home / "nbgrader_config.py").write_text(

@@ -23,7 +23,7 @@ from autograder.grading.store import Store
 from autograder.publish.light import NAME, expected_marks, make_light_course, submit_light
 from autograder.publish.sample_class import Student
 
-pytestmark = pytest.mark.xdist_group("engine")
+pytestmark = [pytest.mark.xdist_group("engine"), pytest.mark.sandbox]
 
 COUNT = 8
 
