@@ -4,14 +4,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lab release audit bench lint clean
+.PHONY: demo test attacks lab release audit bench lint clean
 
 demo: $(READY)  ## build the release, grade the sample class, say where the feedback lies
 	$(BIN)/autograder build
 	$(BIN)/autograder demo
 
 test: $(READY)  ## all tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --ignore=tests/attacks
+
+attacks: $(READY)  ## the hostile submissions: about three minutes, and nothing else beside them
+	$(BIN)/python -m pytest tests/attacks
 
 lab: $(READY)  ## JupyterLab in the source folder
 	$(BIN)/jupyter lab --notebook-dir=. --LabApp.default_url=/lab/tree/release

@@ -57,7 +57,8 @@ def diagnose(
     # One mistake usually shows in the first failed case, and looking there alone is quick. If it leaves other failures
     # unexplained, or if nothing matches, it may be two mistakes; if no pair matches either, a later failure may still
     # have a known reason.
-    for number, start in enumerate(failed):
+    # A name has to explain most failures, so it explains one of the first half of them.
+    for number, start in enumerate(failed[: (len(failed) + 1) // 2]):
         single = _single(exercise, observed, start)
         if single is not None and not single.unexplained:
             return single
@@ -252,9 +253,13 @@ def _begins_alike(exercise: CodeExercise, one: _Observed, objects: Objects) -> b
 
 @lru_cache(maxsize=256)
 def _beginning(case: Case) -> Case:
-    """The same case, two steps long."""
-    cut = {key: case.inputs[key][:2] for key in ("grads", "calls") if key in case.inputs}
-    return replace(case, inputs={**case.inputs, **cut})
+    """The same case, two steps long, with its first parameter alone."""
+    inputs = case.inputs
+    cut = {key: inputs[key][:2] for key in ("grads", "calls") if key in inputs}
+    if "params" in inputs and "grads" in inputs:
+        cut |= {key: inputs[key][:1] for key in ("params", "group_of")}
+        cut["grads"] = [row[:1] for row in cut["grads"]]
+    return replace(case, inputs={**inputs, **cut})
 
 
 @lru_cache(maxsize=64)

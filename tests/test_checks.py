@@ -20,7 +20,7 @@ def test_passing_prints_one_verdict_and_returns_none(capsys: pytest.CaptureFixtu
     assert check("adam.step", answers.step_by_formula) is None
     out = capsys.readouterr().out
     assert "✓ adam.step · Adam's update: passed" in out
-    assert "5 cases, 40 steps on the CPU and a pretend GPU" in out
+    assert "5 cases, 35 steps on the CPU and a pretend GPU" in out
 
 
 def test_failing_names_the_misconception_and_raises_a_short_message(capsys: pytest.CaptureFixture[str]) -> None:

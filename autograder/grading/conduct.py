@@ -232,7 +232,8 @@ class _Talk:
 
     def __init__(self, runner: Runner, settings: Settings, deadline: float) -> None:
         self._runner, self._settings, self._deadline = runner, settings, deadline
-        self._baseline: float | None = None
+        # taken before any of the submission's code runs, which could raise it
+        self._baseline = runner.memory_mb(0.0)
         self._size = 0
         self.why = ""
 
@@ -301,10 +302,7 @@ class _Talk:
         return frame
 
     def _watch_memory(self) -> None:
-        used = self._runner.memory_mb(0.0)
-        if self._baseline is None:
-            self._baseline = used
-        if used - self._baseline > self._settings.memory_mb:
+        if self._runner.exceeds(self._settings.memory_mb, self._baseline):
             self.why = f"it used more than {self._settings.memory_mb:g} MB of memory"
             raise ChannelError("closed", self.why)
 

@@ -17,6 +17,7 @@ from typing import Literal
 import nbformat
 import torch
 
+from autograder.diagnose import variant_evidence
 from autograder.exercise import CodeExercise
 from autograder.grading.assignment import Assignment, read_assignment
 from autograder.grading.autograded import companions, submitted_at, write_autograded
@@ -61,8 +62,13 @@ class Course:
         return sorted(
             entry.name
             for entry in folder.iterdir()
-            if not entry.name.startswith(".") and (entry / assignment).is_dir() and not entry.is_symlink()
+            if not entry.name.startswith(".") and _is_real_folder(entry) and _is_real_folder(entry / assignment)
         )
+
+
+def _is_real_folder(path: Path) -> bool:
+    """Not a link to somebody else's."""
+    return path.is_dir() and not path.is_symlink()
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,7 @@ def grade_class(
     options = options or Options()
     assignment = read_assignment(course.root / "release", name)
     chosen = list(students) or course.students(name)
-    missing = [student for student in students if not course.submitted(student, name).is_dir()]
+    missing = [student for student in students if not _is_real_folder(course.submitted(student, name))]
     if missing:
         raise GradingError(f"nothing is submitted for {name} by {', '.join(missing)}")
     rung = _rung(options)
@@ -179,7 +185,7 @@ def _workers(course: Course, assignment: Assignment, rung: str, options: Options
         zygote = options.zygote or stack.enter_context(started(course.root))
         forbidden = {name for one in assignment.exercises if isinstance(one, CodeExercise) for name in one.forbidden}
         zygote.configure(rung, _spec(zygote.stage, forbidden), forbidden)
-        _warm(assignment)
+        _warm(assignment, zygote)
         zygote.wait()
         clients = [zygote.connect() for _ in range(count)]
         workers = Workers(count, lambda i: Conductor(assignment, clients[i], key, rung, options.settings))
@@ -201,12 +207,18 @@ def _spec(staged: Path, forbidden: set[str]) -> Spec:
     )
 
 
-def _warm(assignment: Assignment) -> None:
-    """Compute the references of the visible cases while the fork server imports; the workers share them."""
-    for exercise in assignment.exercises:
-        if isinstance(exercise, CodeExercise):
-            for case in visible_cases(exercise):
-                expected_evidence(exercise, case)
+def _warm(assignment: Assignment, zygote: Zygote) -> None:
+    """Run references and wrong variants on the visible cases while the fork server imports; the workers share them."""
+    exercises = [one for one in assignment.exercises if isinstance(one, CodeExercise)]
+    for exercise in exercises:
+        for case in visible_cases(exercise):
+            expected_evidence(exercise, case)
+    for exercise in exercises:
+        for case in visible_cases(exercise):
+            for misconception in exercise.misconceptions:
+                if zygote.has_spoken():
+                    return
+                variant_evidence(exercise, case, misconception.objects)
 
 
 # --- recording ------------------------------------------------------------------------------------------------------

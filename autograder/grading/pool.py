@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from autograder.grading.channel import Channel
-from autograder.grading.sandbox import Spec, tree_memory_mb
+from autograder.grading.sandbox import Spec, tree_memory_mb, tree_share_mb
 
 #: What the fork server's environment holds: it stays readable in every fork, so it is made from nothing.
 _ENVIRONMENT = {
@@ -45,6 +45,13 @@ class Runner:
 
     def memory_mb(self, baseline_mb: float) -> float:
         return tree_memory_mb(self.pid, baseline_mb)[0]
+
+    def exceeds(self, most_mb: float, baseline_mb: float) -> bool:
+        """Does it use more than that beyond the baseline? What forks share counts once."""
+        if self.memory_mb(0.0) - baseline_mb <= most_mb:
+            return False  # the sum counts shared pages again for each fork: never too little
+        share = tree_share_mb(self.pid)
+        return share is None or share > most_mb
 
     def end(self) -> None:
         """Kill it (and with it everything in its namespaces) and wait until it is gone."""
@@ -96,6 +103,10 @@ class Zygote:
             self.close()
             raise ZygoteError(f"the grading process did not start: {reply['error']}")
         self._ready = True
+
+    def has_spoken(self) -> bool:
+        """Would `wait` return (or raise) at once?"""
+        return self._ready or bool(select.select([self._control], [], [], 0)[0])
 
     def connect(self) -> Client:
         """A connection of its own for one worker."""

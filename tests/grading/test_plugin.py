@@ -84,6 +84,8 @@ def test_feedback_shows_scores_that_humans_have_given_since(course: tuple[Path, 
     from nbgrader.api import Gradebook
 
     folder, _ = course
+    graded = run(folder, "-m", "autograder", "grade", NAME, "student000", "--course", str(folder))
+    assert graded.returncode == 0, graded.stderr
     with Gradebook(f"sqlite:///{folder / 'gradebook.db'}") as gradebook:
         comment = gradebook.find_comment("adam-step-solution", NAME, NAME, "student000")
         comment.manual_comment = "A lovely loop."

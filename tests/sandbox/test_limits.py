@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 from zygotes import PLAIN, in_fork, inside, look, outcome
 
-from autograder.grading.sandbox import Limits, become_zygote, end_strays, fork_confined, tree_memory_mb
+from autograder.grading.sandbox import Limits, become_zygote, end_strays, fork_confined, tree_memory_mb, tree_share_mb
 
 
 def bomb() -> list[object]:
@@ -145,3 +145,24 @@ def test_memory_of_the_whole_tree_is_counted(rung: str) -> None:
     assert processes == 4
     assert 4 * 30 <= size <= 4 * 30 + 4 * 20
     assert (later, gone) == (0.0, 0)
+
+
+def test_pages_that_forks_share_count_once() -> None:
+    size = 64 * 2**20
+    block = bytearray(size)
+    block[::4096] = b"x" * len(block[::4096])
+    pids = []
+    for _ in range(3):
+        pid = os.fork()
+        if pid == 0:
+            signal.pause()
+        pids.append(pid)
+    try:
+        apart = tree_memory_mb(os.getpid(), 0.0)[0]
+        shared = tree_share_mb(os.getpid())
+        assert shared is not None
+        assert apart - shared > 2.5 * size / 2**20
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)

@@ -14,7 +14,7 @@ layer of the rung in place and only then calls `run()`. `offered()` says which r
 from __future__ import annotations
 
 from autograder.grading.sandbox.fork import Child, become_zygote, end_strays, fork_confined
-from autograder.grading.sandbox.memory import tree_memory_mb
+from autograder.grading.sandbox.memory import tree_memory_mb, tree_share_mb
 from autograder.grading.sandbox.offer import Offer, offered
 from autograder.grading.sandbox.spec import RUNGS, Limits, SandboxError, Spec, python_paths
 
@@ -31,4 +31,5 @@ __all__ = [
     "offered",
     "python_paths",
     "tree_memory_mb",
+    "tree_share_mb",
 ]
