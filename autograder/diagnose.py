@@ -15,9 +15,11 @@ from functools import lru_cache
 from itertools import combinations
 from typing import Any
 
-from autograder.evidence import Evidence, Problem, gather
+import numpy as np
+
+from autograder.evidence import Array, Evidence, Problem, gather
 from autograder.exercise import Case, CodeExercise, Misconception
-from autograder.verdict import CaseVerdict, Verdict, deviation, expected_evidence, judge_case
+from autograder.verdict import CaseVerdict, Verdict, deviation, displacement, expected_evidence, judge_case
 
 Objects = Callable[[], tuple[Any, ...]]
 
@@ -78,7 +80,8 @@ def _single(exercise: CodeExercise, observed: Sequence[_Observed], start: int) -
         (misconception, objects, match)
         for misconception in exercise.misconceptions
         for objects in (misconception.objects, *misconception.also)
-        if _agrees_in(exercise, observed[start], objects, misconception.by_rules)
+        if (misconception.by_rules or _begins_alike(exercise, observed[start], objects, alone=False))
+        and _agrees_in(exercise, observed[start], objects, misconception.by_rules)
         and (match := _match(exercise, objects, observed, misconception.by_rules))
     ]
     if not matches:
@@ -110,8 +113,7 @@ def _cost(case: Case) -> tuple[bool, bool]:
 
 def _agrees_in(exercise: CodeExercise, one: _Observed, objects: Objects, by_rules: bool = False) -> bool:
     """Does a variant fail this failed case in the same way?"""
-    variant = variant_evidence(exercise, one.case, objects)
-    judged = judge_case(one.case, variant, expected_evidence(exercise, one.case))
+    variant, judged = judged_variant(exercise, one.case, objects)
     return agrees(one.case, one.found, one.verdict, variant, judged, by_rules=by_rules)
 
 
@@ -121,8 +123,7 @@ def _match(
     """How well a variant agrees with what was observed; None when it is ruled out or explains nothing."""
     explained, in_full = [], True
     for i, one in enumerate(observed):
-        variant = variant_evidence(exercise, one.case, objects)
-        judged = judge_case(one.case, variant, expected_evidence(exercise, one.case))
+        variant, judged = judged_variant(exercise, one.case, objects)
         # agreement decides, not passing: close to a tolerance two runs that agree can lie on either side of it
         alike = agrees(one.case, one.found, one.verdict, variant, judged, by_rules=by_rules)
         if one.verdict.passed:
@@ -140,6 +141,13 @@ def _match(
 def variant_evidence(exercise: CodeExercise, case: Case, objects: Objects) -> Evidence:
     """A wrong variant's evidence on a case; computed once."""
     return gather(case, objects())
+
+
+@lru_cache(maxsize=16384)
+def judged_variant(exercise: CodeExercise, case: Case, objects: Objects) -> tuple[Evidence, CaseVerdict]:
+    """A wrong variant's evidence and what is made of it. Visible cases are everybody's: judged once in a process."""
+    evidence = variant_evidence(exercise, case, objects)
+    return evidence, judge_case(case, evidence, expected_evidence(exercise, case))
 
 
 def agrees(
@@ -200,12 +208,9 @@ def _diagnosis(
     observed: Sequence[_Observed],
 ) -> Diagnosis:
     explained = {observed[i].case.name for i in match.explained}
-    equal = []
-    for one in observed:
-        if one.verdict.passed and not one.case.own:  # where only counts are looked at, equal numbers mean nothing
-            variant = variant_evidence(exercise, one.case, objects)
-            if judge_case(one.case, variant, expected_evidence(exercise, one.case)).passed:
-                equal.append(one.case.name)
+    # where only counts are looked at, equal numbers mean nothing
+    passed = [one.case for one in observed if one.verdict.passed and not one.case.own]
+    equal = [case.name for case in passed if judged_variant(exercise, case, objects)[1].passed]
     failed = [one.case.name for one in observed if not one.verdict.passed]
     return Diagnosis(
         misconceptions=named,
@@ -230,7 +235,7 @@ def _pair(
         (pair, objects, match)
         for pair, objects in _pairs(exercise)
         if (single is None or set(pair) & set(single.misconceptions))
-        and _begins_alike(exercise, first, objects)
+        and _begins_alike(exercise, first, objects, alone=True)
         and _agrees_in(exercise, first, objects)
         and (match := _match(exercise, objects, observed))
     ]
@@ -240,23 +245,39 @@ def _pair(
     return _diagnosis(exercise, pair, True, objects, match, observed)
 
 
-def _begins_alike(exercise: CodeExercise, one: _Observed, objects: Objects) -> bool:
-    """Do the first steps agree? There are a thousand pairs and more: most are ruled out at a quarter of the cost."""
-    short = _beginning(one.case)
+def _begins_alike(exercise: CodeExercise, one: _Observed, objects: Objects, alone: bool) -> bool:
+    """Can a variant agree with this run? Its first two steps tell for a part of the cost, mostly that it cannot.
+
+    `alone`: only the first parameter is looked at, without the others.
+    """
+    short = _beginning(one.case, alone)
+    if short is None or one.found.problem is not None:
+        return True
     variant = variant_evidence(exercise, short, objects)
-    return variant.problem is None and all(
-        deviation(one.found.arrays[name][: len(rows)], rows, stepped=True) <= short.tolerance
+    return variant.problem is not None or all(
+        _starts_with(one.found.arrays[name], rows, one.case.tolerance)
         for name, rows in variant.arrays.items()
         if name in variant.stepped and name in one.found.arrays and not name.startswith((*short.may_lack, "\0"))
     )
 
 
+def _starts_with(array: Array, rows: Array, tolerance: float) -> bool:
+    """Are these its first rows, by the measure that the whole will be held to?"""
+    if array.shape[1:] != rows.shape[1:]:
+        return True  # not compared later either
+    difference = np.abs(array[: len(rows)] - rows)
+    return not (difference > tolerance * max(displacement(array, True), displacement(rows, True))).any()
+
+
 @lru_cache(maxsize=256)
-def _beginning(case: Case) -> Case:
-    """The same case, two steps long, with its first parameter alone."""
+def _beginning(case: Case, alone: bool) -> Case | None:
+    """The same case two steps long; None where that cannot be had. `alone`: with its first parameter only."""
     inputs = case.inputs
-    cut = {key: inputs[key][:2] for key in ("grads", "calls") if key in inputs}
-    if "params" in inputs and "grads" in inputs:
+    steps = {"optimizer": "grads", "function": "calls"}.get(case.collector, "")
+    if not steps or len(inputs[steps]) <= 2:
+        return None
+    cut = {steps: inputs[steps][:2]}
+    if alone and "params" in inputs and steps == "grads":
         cut |= {key: inputs[key][:1] for key in ("params", "group_of")}
         cut["grads"] = [row[:1] for row in cut["grads"]]
     return replace(case, inputs={**inputs, **cut})

@@ -22,7 +22,7 @@ from typing import Any
 
 from _common import save
 
-from autograder.publish.light import NAME, light_config, make_light_course, submit_light
+from autograder.publish.light import NAME, gradebook_marks, light_config, make_light_course, submit_light
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -114,18 +114,6 @@ def measured(what: str, folder: Path) -> dict[str, float]:
     return {"wall_s": seconds, "cpu_s": cpu, **said}
 
 
-def marks(folder: Path) -> dict[tuple[str, str], float]:
-    from nbgrader.api import Gradebook
-
-    with Gradebook(f"sqlite:///{folder / 'gradebook.db'}") as gradebook:
-        return {
-            (submission.student_id, grade.name): float(grade.auto_score or 0)
-            for submission in gradebook.assignment_submissions(NAME)
-            for notebook in submission.notebooks
-            for grade in notebook.grades
-        }
-
-
 CONTESTANTS = {
     "stock nbgrader": stock,
     "ours, 1 job": lambda folder: ours(folder, 1),
@@ -155,7 +143,7 @@ def compare(folder: Path, students: int, skip: tuple[str, ...]) -> None:
     submit_light(ROOT, folder, students)
     shutil.copy(folder / "gradebook.db", folder / "released.db")
     results: dict[str, dict[str, float]] = {}
-    found: dict[str, dict[tuple[str, str], float]] = {}
+    found: dict[str, dict[str, dict[str, float | None]]] = {}
     for what in CONTESTANTS:
         if what in skip:
             continue
@@ -163,7 +151,7 @@ def compare(folder: Path, students: int, skip: tuple[str, ...]) -> None:
             shutil.copy(folder / "released.db", folder / "gradebook.db")
         results[what] = measured(what, folder)
         if what.startswith(("stock", "ours")):
-            found[what] = marks(folder)
+            found[what] = gradebook_marks(folder)
         print(
             f"{what:>26}: {results[what]['wall_s']:7.1f} s, {results[what]['wall_s'] / students:6.3f} s each",
             flush=True,

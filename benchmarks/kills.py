@@ -21,7 +21,7 @@ from _common import save
 
 from autograder.grading.engine import STORE
 from autograder.grading.store import Store
-from autograder.publish.light import NAME, make_light_course, submit_light
+from autograder.publish.light import NAME, gradebook_marks, left_behind, make_light_course, submit_light
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -32,36 +32,14 @@ def command(folder: Path) -> list[str]:
 
 def state(folder: Path) -> dict[str, Any]:
     """Marks in store and gradebook, attempts per student, rows per grade."""
-    from nbgrader.api import Gradebook
-
     names = sorted(path.name for path in (folder / "submitted").iterdir())
     with Store(folder / STORE) as store:
         marks = {name: one.marks() for name in names if (one := store.latest(NAME, name))}
         attempts = {name: len(store.attempts(NAME, name)) for name in names}
         pending = len(store.pending(NAME))
-    with Gradebook(f"sqlite:///{folder / 'gradebook.db'}") as gradebook:
-        scores = {
-            (submission.student_id, grade.name): grade.auto_score
-            for submission in gradebook.assignment_submissions(NAME)
-            for notebook in submission.notebooks
-            for grade in notebook.grades
-        }
     with sqlite3.connect(folder / "gradebook.db") as database:
         rows = database.execute("SELECT COUNT(*) FROM grade").fetchone()[0]
-    return {"marks": marks, "attempts": attempts, "pending": pending, "scores": scores, "rows": rows}
-
-
-def strays(folder: Path) -> int:
-    """Processes that still speak of the course, and mounts."""
-    time.sleep(1)
-    found = 0
-    for entry in Path("/proc").iterdir():
-        try:
-            text = (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
-        except OSError:
-            continue
-        found += str(folder).encode() in text and b"kills.py" not in text
-    return found + (str(folder) in Path("/proc/self/mounts").read_text(encoding="utf-8"))
+    return {"marks": marks, "attempts": attempts, "pending": pending, "scores": gradebook_marks(folder), "rows": rows}
 
 
 def disturb(folder: Path, kills: int, dice: random.Random) -> int:
@@ -100,7 +78,7 @@ def main() -> None:
             "marks_equal": one["marks"] == two["marks"] and one["scores"] == two["scores"],
             "rows_equal": one["rows"] == two["rows"],
             "unpublished": two["pending"],
-            "strays": strays(wild),
+            "left_behind": left_behind(wild),
         }
     for what, value in found.items():
         print(f"{what:>15}: {value}")

@@ -37,6 +37,9 @@ from autograder.probes import (
 )
 
 NOTEBOOK = "05_adam_adamw"
+
+#: What an exercise of this notebook has its student write.
+FORBIDDEN = ("torch.optim.Adam", "torch.optim.AdamW", "torch.optim.adam")
 VISIBLE_SEED = 5
 Generator = np.random.Generator
 
@@ -151,7 +154,7 @@ STEP = CodeExercise(
         "m.mul_(b1).add_(g, alpha=1 - b1) and v.mul_(b2).addcmul_(g, g, value=1 - b2); then "
         "w.sub_(lr * m_hat / (v_hat.sqrt() + eps)).",
     ),
-    forbidden=("torch.optim.Adam", "torch.optim.AdamW", "torch.optim.adam"),
+    forbidden=FORBIDDEN,
 )
 
 
@@ -289,7 +292,7 @@ ADAM = CodeExercise(
         "torch.zeros_like(p); then state['step'] += 1 and t = state['step'].item(). "
         "For AMSGrad: torch.maximum(max_v, v, out=max_v), and the divisor is (max_v / (1 - b2**t)).sqrt() + eps.",
     ),
-    forbidden=("torch.optim.Adam", "torch.optim.AdamW", "torch.optim.adam"),
+    forbidden=FORBIDDEN,
 )
 
 ADAMW = CodeExercise(
@@ -325,7 +328,7 @@ ADAMW = CodeExercise(
         "decay in it.",
         "p.mul_(1 - group['lr'] * group['weight_decay']), then adam_step on p, the plain gradient and p's state.",
     ),
-    forbidden=("torch.optim.Adam", "torch.optim.AdamW", "torch.optim.adam"),
+    forbidden=FORBIDDEN,
 )
 
 
@@ -371,7 +374,7 @@ DECAY_PAIR = CodeExercise(
         "g = grad_fn(w); if l2: g = g + wd * w, else: w = w * (1 - lr * wd). Note that g is taken before w shrinks. Put "
         "w.clone() into a list after each step (and once at the start), and torch.stack the list.",
     ),
-    forbidden=("torch.optim.Adam", "torch.optim.AdamW", "torch.optim.adam"),
+    forbidden=FORBIDDEN,
 )
 
 
@@ -468,7 +471,7 @@ RESUME = CodeExercise(
         "torch.save(opt.state_dict(), path), and opt.load_state_dict(torch.load(path)). In step(): "
         "state['step'] += 1, and t = state['step'].item() (a 0-dim CPU tensor: no device has to wait).",
     ),
-    forbidden=("torch.optim.Adam", "torch.optim.AdamW", "torch.optim.adam"),
+    forbidden=FORBIDDEN,
 )
 
 
@@ -547,7 +550,7 @@ FOREACH = CodeExercise(
         "1 - b2); d = torch._foreach_sqrt(vs); torch._foreach_div_(d, [(1 - b2**t)**0.5 for t in ts]); "
         "torch._foreach_add_(d, eps); torch._foreach_addcdiv_(ps, ms, d, [-lr / (1 - b1**t) for t in ts]).",
     ),
-    forbidden=("torch.optim.Adam", "torch.optim.AdamW", "torch.optim.adam"),
+    forbidden=FORBIDDEN,
 )
 
 
@@ -667,7 +670,7 @@ MASTER = CodeExercise(
         "groups; for i, p with i in state_dict['state'], self.state[p][key] = state_dict['state'][i][key].clone() for the "
         "three keys.",
     ),
-    forbidden=("torch.optim.Adam", "torch.optim.AdamW", "torch.optim.adam"),
+    forbidden=FORBIDDEN,
 )
 
 

@@ -7,7 +7,7 @@ much memory, silence) is noted and left out, and the submission is run again wit
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -64,7 +64,8 @@ class _Step:
 
 @dataclass
 class _Run:
-    """What one run through a sandbox has brought; `stuck` is the step that ended it early."""
+    """What one run through a sandbox has brought; `stuck` is the step that ended it early, `reason` says how, and
+    `silent` that our own clock ended it. `late`: the sandbox's clock ended a cell or an exercise."""
 
     outputs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)  # cell id → exception
@@ -74,8 +75,8 @@ class _Run:
     usage: Mapping[str, float] = field(default_factory=dict)
     stuck: int | None = None
     reason: str = ""
+    silent: bool = False
     late: bool = False
-    output_bytes: int = 0
 
 
 class Conductor:
@@ -95,15 +96,16 @@ class Conductor:
             if step.exercise is not None
         }
         left_out: dict[int, str] = {}
+        silent = False
         deadline = start + self.settings.submission_seconds
         while True:
             run = self._run(steps, asked, left_out, submission, deadline)
+            silent = silent or run.silent
             if run.stuck is None or time.monotonic() > deadline:
                 break
             left_out[run.stuck] = run.reason
         result = self._result(submission, steps, asked, run, left_out)
-        seconds = time.monotonic() - start
-        return _with_times(result, seconds, run.usage), run.late
+        return replace(result, seconds=time.monotonic() - start), run.late or silent
 
     def _seed(self, exercise: Exercise, submission: Submission) -> int:
         return hidden_seed(self.key, self.assignment.name, exercise, submission.digest)
@@ -114,11 +116,11 @@ class Conductor:
         self,
         steps: Sequence[_Step],
         asked: Mapping[str, decide.Questions],
-        left_out: Mapping[int, str],
+        left_out: Collection[int],
         submission: Submission,
         deadline: float,
     ) -> _Run:
-        run = _Run(late=any("seconds" in reason for reason in left_out.values()))
+        run = _Run()
         runner = self.client.fork()
         talk = _Talk(runner, self.settings, deadline)
         kept = [number for number in range(len(steps)) if number not in left_out]
@@ -131,7 +133,7 @@ class Conductor:
             run.usage = talk.last("finished")
         except ChannelError as error:
             run.reason = talk.why or _ENDINGS[error.kind]
-            run.late = run.late or error.kind == "late"
+            run.silent = error.kind == "late"
         finally:
             runner.end()
         return run
@@ -152,7 +154,7 @@ class Conductor:
         if step.exercise is None:
             end = talk.expect("end", place)
             outputs, failed = end.get("outputs"), claims.word(end.get("failed", ""))
-            run.outputs[step.cell_id] = outputs if isinstance(outputs, list) and talk.fits(run) else []
+            run.outputs[step.cell_id] = outputs if isinstance(outputs, list) and talk.fits() else []
             if failed:
                 run.failed[step.cell_id] = failed
             run.late = run.late or failed == "TooLong"
@@ -200,6 +202,8 @@ class Conductor:
             outputs=run.outputs,
             notes=submission.notes + ((submission.problem,) if submission.problem else ()),
             flags=tuple(flags),
+            cpu_seconds=run.usage.get("cpu_seconds", 0.0),
+            peak_mb=run.usage.get("peak_mb", 0.0),
         )
 
     def _ended(self, exercise: Exercise, run: _Run, stopped: str) -> Problem | None:
@@ -233,8 +237,8 @@ class _Talk:
     def __init__(self, runner: Runner, settings: Settings, deadline: float) -> None:
         self._runner, self._settings, self._deadline = runner, settings, deadline
         # taken before any of the submission's code runs, which could raise it
-        self._baseline = runner.memory_mb(0.0)
-        self._size = 0
+        self._baseline = runner.memory_mb()
+        self._size = self._kept = 0
         self.why = ""
 
     def send(self, header: dict[str, Any], body: bytes = b"") -> None:
@@ -246,11 +250,11 @@ class _Talk:
             raise ChannelError("malformed", f"expected {kind} {place}")
         return header
 
-    def fits(self, run: _Run) -> bool:
+    def fits(self) -> bool:
         """Is there room for the outputs in the latest frame? Takes the room if so."""
-        if run.output_bytes + self._size > MAX_OUTPUTS:
+        if self._kept + self._size > MAX_OUTPUTS:
             return False
-        run.output_bytes += self._size
+        self._kept += self._size
         return True
 
     def last(self, kind: str) -> dict[str, float]:
@@ -326,13 +330,13 @@ def _decided(
 ) -> ExerciseResult:
     """The result; evidence on which the judging itself fails earns nothing and costs nobody else anything."""
     try:
-        return decide.result(exercise, asked, found, ended, ended.message if ended else "")
+        return decide.result(exercise, asked, found, ended)
     except Exception as error:
         if not found:
             raise  # without any evidence: a mistake of the course
         flags.append(f"{exercise.id}: its answers cannot be judged ({type(error).__name__})")
         unusable = Problem("protocol", "ProtocolError", _ENDINGS["malformed"])
-        return decide.result(exercise, asked, [], unusable, unusable.message)
+        return decide.result(exercise, asked, [], unusable)
 
 
 # --- small things ---------------------------------------------------------------------------------------------------
@@ -388,10 +392,4 @@ def _flags(submission: Submission) -> tuple[str, ...]:
         f"{name}, line {flag.line}: {flag.kind}: {flag.text}"
         for name, source in sources
         for flag in audit_source(source)
-    )
-
-
-def _with_times(result: SubmissionResult, seconds: float, usage: Mapping[str, float]) -> SubmissionResult:
-    return replace(
-        result, seconds=seconds, cpu_seconds=usage.get("cpu_seconds", 0.0), peak_mb=usage.get("peak_mb", 0.0)
     )

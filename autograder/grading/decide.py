@@ -66,9 +66,7 @@ def enough(exercise: Exercise, asked: Questions, answered: Sequence[Evidence]) -
     return judge(exercise, cases, evidence, decided=True).passed
 
 
-def result(
-    exercise: Exercise, asked: Questions, answered: Sequence[Evidence], ended: Problem | None, reason: str = ""
-) -> ExerciseResult:
+def result(exercise: Exercise, asked: Questions, answered: Sequence[Evidence], ended: Problem | None) -> ExerciseResult:
     """The result of one exercise. `answered`: evidence in the order asked; where it stops early, `ended` says why."""
     cases, evidence = _in_place(asked, answered, ended)
     if isinstance(exercise, QuizExercise):
@@ -82,7 +80,7 @@ def result(
         grade_id=exercise.grade_id,
         points=verdict.earned,
         max_points=exercise.points,
-        reason=reason,
+        reason=ended.message if ended else "",
         html=as_html(verdict, diagnosis),
         text=as_text(verdict, diagnosis),
         data=as_data(verdict, diagnosis),

@@ -17,7 +17,7 @@ from typing import Literal
 import nbformat
 import torch
 
-from autograder.diagnose import variant_evidence
+from autograder.diagnose import judged_variant
 from autograder.exercise import CodeExercise
 from autograder.grading.assignment import Assignment, read_assignment
 from autograder.grading.autograded import companions, submitted_at, write_autograded
@@ -30,7 +30,7 @@ from autograder.grading.results import SubmissionResult
 from autograder.grading.sandbox import Limits, Spec, offered, python_paths
 from autograder.grading.secret import course_key
 from autograder.grading.stage import hidden_folders
-from autograder.grading.start import PRIVATE, private, started
+from autograder.grading.start import PRIVATE, imported, private, started
 from autograder.grading.store import Attempt, Store
 from autograder.grading.submission import Submission, read_submission
 from autograder.grading.workers import Workers
@@ -187,6 +187,7 @@ def _workers(course: Course, assignment: Assignment, rung: str, options: Options
         zygote.configure(rung, _spec(zygote.stage, forbidden), forbidden)
         _warm(assignment, zygote)
         zygote.wait()
+        imported()
         clients = [zygote.connect() for _ in range(count)]
         workers = Workers(count, lambda i: Conductor(assignment, clients[i], key, rung, options.settings))
         stack.callback(workers.close)
@@ -218,7 +219,7 @@ def _warm(assignment: Assignment, zygote: Zygote) -> None:
             for misconception in exercise.misconceptions:
                 if zygote.has_spoken():
                     return
-                variant_evidence(exercise, case, misconception.objects)
+                judged_variant(exercise, case, misconception.objects)
 
 
 # --- recording ------------------------------------------------------------------------------------------------------

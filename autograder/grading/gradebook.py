@@ -21,7 +21,7 @@ from nbgrader.plugins import LateSubmissionPlugin
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from autograder.grading.results import ExerciseResult, SubmissionResult
-from autograder.publish.convert import _scripts_on_path
+from autograder.publish.convert import scripts_on_path
 
 _QUIET = Logger("autograder.gradebook", level=CRITICAL)
 NO_RESPONSE = "No response."  # nbgrader's words for an answer that was not touched
@@ -276,7 +276,7 @@ class Book:
 @contextmanager
 def open_gradebook(url: str, course: str = "default_course", late: Any = None) -> Iterator[Book]:
     """Open nbgrader's database once for a whole class (`url` as nbgrader's db_url). Raises GradebookError."""
-    _scripts_on_path()
+    scripts_on_path()
     try:
         gradebook = api.Gradebook(url, course)
     except SQLAlchemyError as error:

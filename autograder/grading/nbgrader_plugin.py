@@ -12,6 +12,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,11 +45,12 @@ def _autograde(converter: Any) -> None:
 
 
 def _lines(command: list[str], converter: Any) -> Iterator[str]:
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        yield from process.stdout
-        said = process.stderr.read().strip()
+    with tempfile.TemporaryFile("w+") as errors:  # no pipe: nobody reads it before the end, and a full one would block
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
+            assert process.stdout is not None
+            yield from process.stdout
+        errors.seek(0)
+        said = errors.read().strip()
     if process.returncode:
         converter.log.error(said)
         raise NbGraderException(said)

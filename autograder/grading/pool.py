@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from autograder.grading import hugepages
 from autograder.grading.channel import Channel
 from autograder.grading.sandbox import Spec, tree_memory_mb, tree_share_mb
 
@@ -43,13 +44,14 @@ class Runner:
         self.pid, self.channel = pid, channel
         self._pidfd = pidfd
 
-    def memory_mb(self, baseline_mb: float) -> float:
-        return tree_memory_mb(self.pid, baseline_mb)[0]
+    def memory_mb(self) -> float:
+        """What its processes use, each by itself: pages that forks share count for each."""
+        return tree_memory_mb(self.pid, 0.0)[0]
 
     def exceeds(self, most_mb: float, baseline_mb: float) -> bool:
         """Does it use more than that beyond the baseline? What forks share counts once."""
-        if self.memory_mb(0.0) - baseline_mb <= most_mb:
-            return False  # the sum counts shared pages again for each fork: never too little
+        if self.memory_mb() - baseline_mb <= most_mb:
+            return False  # never too little
         share = tree_share_mb(self.pid)
         return share is None or share > most_mb
 
@@ -77,7 +79,7 @@ class Zygote:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            env=_ENVIRONMENT | {"PYTHONPATH": str(stage), "PATH": os.defpath},
+            env=_ENVIRONMENT | hugepages.ENVIRONMENT | {"PYTHONPATH": str(stage), "PATH": os.defpath},
             cwd="/",
         )
         theirs.close()

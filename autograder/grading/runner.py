@@ -1,9 +1,9 @@
 """Inside the sandbox: run a submission's cells, and a fork per exercise that plays the cases.
 
 Protocol, frames of `channel`: the coordinator sends the plan; the runner tells `begin` before each cell and `end` with
-the cell's outputs after it. Where a check cell stands it forks; the fork asks for the exercise's cases, which no
-process of the submission has seen before, and sends one frame of evidence per case. Nothing that arrives here is
-secret afterwards, and nothing that leaves is believed beyond what `evidence.decode` accepts.
+the cell's outputs after it. Where a check cell stands it asks for the exercise's cases and forks; the fork reads the
+cases, which no process of the submission has seen before, and sends one frame of evidence per case. Nothing that
+arrives here is secret afterwards, and nothing that leaves is believed beyond what `evidence.decode` accepts.
 """
 
 from __future__ import annotations
@@ -60,11 +60,16 @@ def _usage() -> dict[str, float]:
 def _fork_for(channel: Channel, shell: shells.Shell, number: int, names: list[str], seconds: float) -> None:
     """Play one exercise's cases in a process of its own: what it breaks, the next exercise does not see."""
     channel.send({"begin": number})
+    missing = [name for name in names if name not in shell.user_ns]
+    channel.send({"ask": number, "missing": missing})
+    if missing:
+        channel.send({"end": number, "status": 0, "late": False})
+        return
     child = os.fork()
     if child == 0:
         status = 1
         try:
-            _play(channel, shell.user_ns, number, names)
+            _play(channel, number, [shell.user_ns[name] for name in names])
             status = 0
         except ChannelError:
             pass
@@ -81,12 +86,7 @@ def _fork_for(channel: Channel, shell: shells.Shell, number: int, names: list[st
     channel.send({"end": number, "status": os.waitstatus_to_exitcode(status), "late": late})
 
 
-def _play(channel: Channel, namespace: dict[str, Any], number: int, names: list[str]) -> None:
-    missing = [name for name in names if name not in namespace]
-    channel.send({"ask": number, "missing": missing})
-    if missing:
-        return
-    objects = [namespace[name] for name in names]
+def _play(channel: Channel, number: int, objects: list[Any]) -> None:
     with collecting():
         while True:
             header, body = channel.receive()

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import signal
@@ -132,8 +133,6 @@ class _Hook(DisplayHook):  # type: ignore[misc]
 
 def _jsonable(bundle: dict[str, Any]) -> dict[str, Any]:
     """A MIME bundle as it would arrive over the wire: bytes as base64, everything else as JSON can hold it."""
-    import base64
-
     out: dict[str, Any] = {}
     for mime, value in bundle.items():
         if isinstance(value, bytes):
@@ -165,7 +164,7 @@ def _words(error: BaseException) -> str:
 
 
 def make() -> Shell:
-    """A new shell, and matplotlib and ipywidgets told of it (their own hooks ran when there was none)."""
+    """The process's shell."""
     from traitlets.config import Config
 
     config = Config()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import sys
 import tempfile
@@ -28,7 +29,11 @@ def private(root: Path) -> Path:
 
 @contextmanager
 def started(root: Path) -> Iterator[Zygote]:
-    """A fork server on a staged package, both gone afterwards. Raises OSError when `root` cannot be written."""
+    """A fork server on a staged package, both gone afterwards. Raises OSError when `root` cannot be written.
+
+    Until `imported` is called, no garbage is collected: a fourth of the seconds that imports take would go into it.
+    """
+    gc.disable()
     place = Path(tempfile.mkdtemp(prefix="stage-", dir=private(root)))
     try:
         place.chmod(0o755)
@@ -38,4 +43,11 @@ def started(root: Path) -> Iterator[Zygote]:
         finally:
             zygote.close()
     finally:
+        gc.enable()
         shutil.rmtree(place, ignore_errors=True)
+
+
+def imported() -> None:
+    """What is there now stays: it is not looked through again, and forks that only collect garbage copy none of it."""
+    gc.freeze()
+    gc.enable()

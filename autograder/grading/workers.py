@@ -12,7 +12,7 @@ import multiprocessing
 import signal
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -22,9 +22,6 @@ from autograder.grading.conduct import Conductor
 from autograder.grading.results import SubmissionResult, as_json, from_json
 from autograder.grading.sandbox import kernel
 from autograder.grading.submission import Submission
-
-#: A job: a submission, and whether it is the second, patient try.
-Job = tuple[Submission, bool]
 
 
 class WorkerError(Exception):
@@ -71,9 +68,9 @@ class Workers:
         connection.send((submission, patient))
         self._busy[connection] = submission
 
-    def finished(self, seconds: float | None = None) -> Iterator[Done]:
-        """What has been finished; waits that long for something. Raises WorkerError."""
-        for ready in wait(list(self._busy), seconds):
+    def finished(self) -> Iterator[Done]:
+        """What has been finished; waits until something is. Raises WorkerError."""
+        for ready in wait(list(self._busy)):
             connection = next(one for one in self._busy if one is ready)
             submission = self._busy[connection]
             try:
@@ -115,7 +112,6 @@ def _work(connection: Connection[Any, Any], make: Callable[[int], Conductor], nu
 def _graded(conductor: Conductor, submission: Submission) -> dict[str, Any]:
     try:
         result, late = conductor.grade(submission)
-        result = replace(result, notes=tuple(map(str, result.notes)))
         text = nbformat.writes(submission.notebook)
         return {"result": json.dumps(as_json(result)), "notebook": text, "late": late}
     except Exception as error:

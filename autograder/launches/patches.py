@@ -125,14 +125,15 @@ def _kernel_support() -> list[Patch]:
     lists are private: where one is missing, torch's default there is the loop, and nothing else changes.
     """
     patches: list[Patch] = []
-    for module_name, module in list(sys.modules.items()):  # another thread may be importing
-        if not module_name.startswith(("torch.optim.", "torch.utils._foreach")):
-            continue
+    # not by going through sys.modules: in a forked process, touching thousands of objects copies thousands of pages
+    optimizers = {value.__module__ for value in vars(torch.optim).values() if isinstance(value, type)}
+    for name in (*sorted(optimizers), "torch.utils._foreach_utils"):
+        module = sys.modules.get(name)
         for kernels in _KERNELS:
-            name = f"_get_{kernels}_supported_devices"
-            if hasattr(module, name):
-                patches.append(_replaced(module, name, _with_pretend_device(getattr(module, name))))
-        if hasattr(module, "_foreach_supported_types"):
+            getter = f"_get_{kernels}_supported_devices"
+            if hasattr(module, getter):
+                patches.append(_replaced(module, getter, _with_pretend_device(getattr(module, getter))))
+        if module is not None and hasattr(module, "_foreach_supported_types"):
             supported = [*module._foreach_supported_types, PretendTensor]
             patches.append(_replaced(module, "_foreach_supported_types", supported))
     return patches

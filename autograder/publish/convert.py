@@ -19,7 +19,7 @@ class ConvertError(Exception):
 
 def convert(converter: type, config: Config) -> None:
     """Run GenerateAssignment, Autograde or GenerateFeedback with this configuration. Raises ConvertError."""
-    _scripts_on_path()
+    scripts_on_path()
     log = logging.Logger("autograder.nbgrader", level=logging.ERROR)  # of its own: nobody else's handlers see it
     said = _Said()
     log.addHandler(said)
@@ -31,7 +31,7 @@ def convert(converter: type, config: Config) -> None:
         raise ConvertError("\n".join(said.lines) or str(error)) from None
 
 
-def _scripts_on_path() -> None:
+def scripts_on_path() -> None:
     """nbgrader starts `alembic` by name: it lies beside this Python, which need not be on the PATH."""
     folder = str(Path(sys.executable).parent)
     path = os.environ.get("PATH", "")

@@ -68,7 +68,7 @@ def test_what_was_not_answered_fails_with_the_reason_and_the_rest_counts() -> No
     asked = decide.questions(STEP, 7)
     found = play(asked, answers.step_by_formula)
     ended = Problem("raised", "Stopped", "its process was ended (signal 11)")
-    nothing = decide.result(STEP, asked, [], ended, ended.message)
+    nothing = decide.result(STEP, asked, [], ended)
     assert nothing.points == 0.0
     assert "signal 11" in nothing.text
     one_missing = decide.result(STEP, asked, found[: len(asked.first) - 2], ended)

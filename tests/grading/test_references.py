@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from evidence_runs import given_runs
 
 from autograder.grading.references import files_to_mask, remove
 from autograder.grading.stage import stage
@@ -623,27 +624,9 @@ def deny_programs():
 """
 
 
-def given_runs(root: Path) -> str:
-    """The visible cases of the notebook on Adam with two accepted answers each, as text for a process."""
-    from autograder.answers import adam_adamw
-    from autograder.exercise import REGISTRY, CodeExercise
-    from autograder.verdict import visible_cases
-
-    runs = [
-        (case, exercise.id, name)
-        for exercise in REGISTRY.values()
-        if isinstance(exercise, CodeExercise) and exercise.notebook == "05_adam_adamw"
-        for case in visible_cases(exercise)
-        for name in list(adam_adamw.ACCEPTED[exercise.id])[:2]
-    ]
-    assert len({exercise_id for _, exercise_id, _ in runs}) == 7
-    path = root / "autograder" / "answers" / "adam_adamw.py"
-    given = {"runs": runs, "source": path.read_text(encoding="utf-8"), "path": str(path)}
-    return base64.b64encode(pickle.dumps(given)).decode()
-
-
 def test_evidence_is_identical_and_needs_no_program(root: Path, ordinary: Zygote, guarded: Zygote) -> None:
-    head = f"GIVEN = {given_runs(root)!r}\n"
+    given = base64.b64encode(pickle.dumps(given_runs(root))).decode()
+    head = f"GIVEN = {given!r}\n"
     before = ordinary.run(f"{head}DENY = False\n{EVIDENCE}")["rows"]
     after = guarded.run(f"{head}{DENY}\nDENY = True\n{EVIDENCE}")["rows"]
     assert [row[-1] for row in before] == ["None"] * len(before)

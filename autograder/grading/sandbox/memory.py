@@ -38,17 +38,17 @@ def _tree(pid: int) -> list[int]:
 
 
 def _share_mb(pid: int) -> float | None:
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return None
-    return sum(int(line.split()[1]) for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:"))) / 1024
+    return _sum_mb(Path(f"/proc/{pid}/smaps_rollup"), ("Pss_Anon:", "Pss_Shmem:"))
 
 
 def _own_mb(pid: int) -> float | None:
-    """None when there is no such process any more."""
+    return _sum_mb(Path(f"/proc/{pid}/status"), ("RssAnon:", "RssShmem:"))
+
+
+def _sum_mb(path: Path, fields: tuple[str, ...]) -> float | None:
+    """The fields of one of the kernel's tables, added up; None when there is no such process any more."""
     try:
-        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return None
-    return sum(int(line.split()[1]) for line in lines if line.startswith(("RssAnon:", "RssShmem:"))) / 1024
+    return sum(int(line.split()[1]) for line in lines if line.startswith(fields)) / 1024
