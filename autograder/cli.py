@@ -7,7 +7,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -25,6 +25,7 @@ app = typer.Typer(
 console = Console()
 NEEDS_ATTENTION, WRONG_USE, ENVIRONMENT = 1, 2, 3
 
+Engine = Literal["fork", "kernel"]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
@@ -205,6 +206,12 @@ def grade(
     ] = None,
     jobs: Annotated[int, typer.Option(min=0, help="Submissions at a time; as many as there are cores without.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Grade unchanged submissions again.")] = False,
+    engine: Annotated[
+        Engine, typer.Option(help="Run cells in forks of one process, or each in a Jupyter kernel.")
+    ] = "fork",
+    audit: Annotated[
+        str, typer.Option(help="Grade this part, such as 2%, in a Jupyter kernel too; stop if a mark differs.")
+    ] = "0%",
     trust_students: Annotated[
         bool, typer.Option("--trust-students", help="Grade without a sandbox where the machine offers none.")
     ] = False,
@@ -213,14 +220,14 @@ def grade(
     """Grade a class outside the students' kernels, sandboxed; unchanged submissions are skipped."""
     from autograder.grading.start import started
 
-    root = course.resolve()
+    root, part = course.resolve(), _part(audit)
     if not (root / "release" / assignment).is_dir():
         fail(f"there is no {root / 'release' / assignment}: build the release, or say --course")
     with started(root) as zygote:
         from autograder.grading import command
         from autograder.grading.engine import Options
 
-        options = Options(force=force, trust_students=trust_students, zygote=zygote)
+        options = Options(force=force, trust_students=trust_students, way=engine, audit=part, zygote=zygote)
         if jobs:
             options = replace(options, jobs=jobs)
         try:
@@ -231,6 +238,17 @@ def grade(
     if not as_json:
         command.show(report, place, assignment, console)
     raise typer.Exit(NEEDS_ATTENTION if report.interrupted else 0)
+
+
+def _part(text: str) -> float:
+    """A percentage as a part of 1."""
+    try:
+        part = float(text.removesuffix("%")) / 100
+    except ValueError:
+        part = -1.0
+    if not text.endswith("%") or not 0 <= part <= 1:
+        fail(f"--audit takes a percentage such as 2%, not {text!r}")
+    return part
 
 
 @app.command()

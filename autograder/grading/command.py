@@ -134,6 +134,8 @@ def show(report: Report, course: Course, name: str, console: Console) -> None:
     console.print(
         f"{graded} graded{rate}, {report.kinds['unchanged']} unchanged, in {report.seconds:.1f} s ({sandbox(report.rung)})."
     )
+    if audited := report.kinds["audited"]:
+        console.print(f"{audited} of them graded in a Jupyter kernel as well: equal marks.")
     if report.interrupted:
         left = report.total - len(report.results)
         console.print(f"Interrupted: {left} left. Nothing is lost; run the same command to go on.")

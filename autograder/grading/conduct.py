@@ -18,7 +18,7 @@ from autograder.grading.assignment import Assignment
 from autograder.grading.channel import ChannelError
 from autograder.grading.integrity import audit_source
 from autograder.grading.packing import pack
-from autograder.grading.pool import Client, Runner
+from autograder.grading.pool import Client, Runner, Way
 from autograder.grading.results import ExerciseResult, SubmissionResult
 from autograder.grading.secret import hidden_seed
 from autograder.grading.submission import Submission
@@ -82,9 +82,22 @@ class _Run:
 class Conductor:
     """Grades submissions of one assignment, one after the other, with one connection to the fork server."""
 
-    def __init__(self, assignment: Assignment, client: Client, key: bytes, rung: str, settings: Settings) -> None:
+    def __init__(
+        self,
+        assignment: Assignment,
+        client: Client,
+        key: bytes,
+        rung: str,
+        settings: Settings,
+        way: Way = "fork",
+    ) -> None:
         self.assignment, self.client, self.rung, self.settings = assignment, client, rung, settings
-        self.key = key
+        self.key, self.way = key, way
+
+    def like(self, patient: bool, way: Way) -> Conductor:
+        """One with the same connection that runs cells this way, and with `Settings.patient` if asked."""
+        settings = self.settings.patient() if patient else self.settings
+        return Conductor(self.assignment, self.client, self.key, self.rung, settings, way)
 
     def grade(self, submission: Submission) -> tuple[SubmissionResult, bool]:
         """The result, and whether a clock ended anything (then it should be tried again, alone and with patience)."""
@@ -121,7 +134,7 @@ class Conductor:
         deadline: float,
     ) -> _Run:
         run = _Run()
-        runner = self.client.fork()
+        runner = self.client.fork(self.way)
         talk = _Talk(runner, self.settings, deadline)
         kept = [number for number in range(len(steps)) if number not in left_out]
         try:

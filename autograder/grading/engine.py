@@ -7,10 +7,12 @@ finds the attempt in the store and publishes it, once.
 
 from __future__ import annotations
 
+import math
 import os
+import random
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -24,16 +26,16 @@ from autograder.grading.autograded import companions, submitted_at, write_autogr
 from autograder.grading.conduct import ENGINE, Conductor, Settings
 from autograder.grading.feedback import write_feedback
 from autograder.grading.gradebook import Book, open_gradebook
-from autograder.grading.pool import Zygote
+from autograder.grading.pool import Way, Zygote
 from autograder.grading.references import files_to_mask
 from autograder.grading.results import SubmissionResult
-from autograder.grading.sandbox import Limits, Spec, offered, python_paths
+from autograder.grading.sandbox import NAMESPACED, Limits, Spec, offered, python_paths
 from autograder.grading.secret import course_key
 from autograder.grading.stage import hidden_folders
 from autograder.grading.start import PRIVATE, imported, private, started
 from autograder.grading.store import Attempt, Store
 from autograder.grading.submission import Submission, read_submission
-from autograder.grading.workers import Workers
+from autograder.grading.workers import Done, Job, Workers
 from autograder.verdict import expected_evidence, visible_cases
 
 STORE = f"{PRIVATE}/store.db"
@@ -75,21 +77,26 @@ def _is_real_folder(path: Path) -> bool:
 class Options:
     """`trust_students`: grade without a sandbox where the machine offers none (said on every page).
 
+    `way`: "kernel" runs the cells in a real Jupyter kernel, slowly. `audit`: the part of the submissions, from 0 to 1,
+    that is graded both ways first.
     `zygote`: a fork server that has been started already (`start.started`) and not been configured.
     """
 
     jobs: int = field(default_factory=lambda: os.cpu_count() or 1)
     force: bool = False
     trust_students: bool = False
+    way: Way = "fork"
+    audit: float = 0.0
     settings: Settings = field(default_factory=Settings)
     zygote: Zygote | None = None
 
 
 @dataclass(frozen=True)
 class Event:
-    """Progress: `kind` "start" (total known), "graded", "unchanged", "published" (left over from a killed run), "again"."""
+    """Progress: `kind` "start" (total known), "graded", "unchanged", "published" (left over from a killed run), "again"
+    (a clock ended something: it will be graded once more), "audited" (equal marks in a Jupyter kernel)."""
 
-    kind: Literal["start", "graded", "unchanged", "published", "again"]
+    kind: Literal["start", "graded", "unchanged", "published", "again", "audited"]
     student: str = ""
     result: SubmissionResult | None = None
     total: int = 0
@@ -140,6 +147,8 @@ def write_feedback_again(course: Course, name: str, students: Sequence[str] = ()
 
 def _rung(options: Options) -> str:
     offer = offered()
+    if offer.rung not in ("", *NAMESPACED) and (options.way == "kernel" or options.audit):
+        raise GradingError(f"a Jupyter kernel needs sockets, which the sandbox {offer.rung!r} of this machine refuses")
     if offer.rung:
         return offer.rung
     if options.trust_students:
@@ -156,25 +165,54 @@ def _rung(options: Options) -> str:
 def _grade(
     course: Course, assignment: Assignment, files: Files, todo: list[Submission], rung: str, options: Options
 ) -> Iterator[Event]:
+    sample = random.sample(todo, math.ceil(options.audit * len(todo)))
+    rest = [submission for submission in todo if submission not in sample]
     with _workers(course, assignment, rung, options, min(options.jobs, len(todo))) as workers:
-        waiting, again = list(reversed(todo)), []
-        while waiting and workers.free:
-            workers.give(waiting.pop())
-        while workers.busy:
-            for done in workers.finished():
-                if waiting:  # before recording: nobody waits for the disk
-                    workers.give(waiting.pop())
-                if done.late:
-                    again.append(done.submission)
-                    yield Event("again", done.submission.student)
-                else:
-                    files.record(done.result, done.notebook)
-                    yield Event("graded", done.submission.student, done.result)
-        for submission in again:  # alone, with twice the time: a busy machine is no reason for a mark
-            workers.give(submission, patient=True)
-            for done in workers.finished():
+        yield from _audit(workers, files, sample)
+        for done in _through(workers, [Job(submission, options.way) for submission in rest]):
+            student = done.job.submission.student
+            if done.late and not done.job.patient:
+                yield Event("again", student)
+            else:
                 files.record(done.result, done.notebook)
-                yield Event("graded", submission.student, done.result)
+                yield Event("graded", student, done.result)
+
+
+def _through(workers: Workers, jobs: Sequence[Job]) -> Iterator[Done]:
+    """Have all of it graded side by side. What a clock has ended comes a second time, graded alone and with twice the
+    time: a busy machine is no reason for a mark."""
+    waiting, again = list(reversed(jobs)), []
+    while waiting and workers.free:
+        workers.give(waiting.pop())
+    while workers.busy:
+        for done in workers.finished():
+            if waiting:  # before recording: nobody waits for the disk
+                workers.give(waiting.pop())
+            if done.late:
+                again.append(replace(done.job, patient=True))
+            yield done
+    for job in again:
+        workers.give(job)
+        yield from workers.finished()
+
+
+def _audit(workers: Workers, files: Files, sample: Sequence[Submission]) -> Iterator[Event]:
+    """Grade a sample both ways and compare, before anything is recorded. Raises GradingError for unequal marks."""
+    found: dict[str, dict[Way, Done]] = {submission.student: {} for submission in sample}
+    ways: tuple[Way, ...] = ("fork", "kernel")
+    for done in _through(workers, [Job(submission, way) for submission in sample for way in ways]):
+        found[done.job.submission.student][done.job.way] = done
+    for student, by_way in found.items():
+        one, other = (by_way[way].result.marks() for way in ways)
+        if unequal := [f"{name} {one[name]:g} and {other[name]:g}" for name in one if one[name] != other[name]]:
+            raise GradingError(
+                f"{student} earns other marks in a Jupyter kernel ({'; '.join(unequal)}): nothing was recorded. "
+                "Look at that notebook; what it does depends on where it runs"
+            )
+    for student, by_way in found.items():
+        files.record(by_way["fork"].result, by_way["fork"].notebook)
+        yield Event("audited", student)
+        yield Event("graded", student, by_way["fork"].result)
 
 
 @contextmanager

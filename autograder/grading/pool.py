@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from autograder.grading import hugepages
 from autograder.grading.channel import Channel
@@ -31,6 +31,9 @@ _ENVIRONMENT = {
 }
 
 _START_SECONDS = 120
+
+#: How cells are run: in a fork of the server with IPython's shell, or in a Jupyter kernel.
+Way = Literal["fork", "kernel"]
 
 
 class ZygoteError(Exception):
@@ -140,11 +143,12 @@ class Client:
     def __init__(self, control: socket.socket) -> None:
         self._control = control
 
-    def fork(self) -> Runner:
-        """A new confined runner. Raises ZygoteError; nothing runs unconfined."""
+    def fork(self, way: Way = "fork") -> Runner:
+        """A new confined runner, of the module `runner` or, for a Jupyter kernel, `kernel_runner`. Raises ZygoteError;
+        nothing runs unconfined."""
         mine, theirs = socket.socketpair()
         try:
-            socket.send_fds(self._control, [b"fork"], [theirs.fileno()])
+            socket.send_fds(self._control, [way.encode()], [theirs.fileno()])
             self._control.settimeout(30)
             message, descriptors, _, _ = socket.recv_fds(self._control, 2**16, 1)
         except OSError as error:

@@ -29,38 +29,38 @@ def main(descriptor: int, shell: shells.Shell) -> None:
     """Serve one submission over this socket, then return."""
     channel = Channel(socket.socket(fileno=descriptor))
     plan, _ = channel.receive()
-    _seed(int(plan["seed"]))
-    torch.set_num_threads(1)
+    seed(int(plan["seed"]))
     shells.late_hooks()
     shell.user_ns["__name__"] = "__main__"
     sys.modules["__main__"] = shell.user_module
     for number, cell in enumerate(plan["cells"]):
         if cell["kind"] == "check":
-            _fork_for(channel, shell, number, cell["objects"], float(plan["exercise_seconds"]))
+            answer(channel, shell.user_ns, number, cell["objects"], float(plan["exercise_seconds"]))
         else:
             channel.send({"begin": number})
             outputs, failed = shells.run_cell(shell, cell["source"], float(plan["cell_seconds"]))
             channel.send({"end": number, "outputs": outputs, "failed": failed})
-    channel.send({"finished": True, **_usage()})
+    channel.send({"finished": True, **usage()})
 
 
-def _seed(seed: int) -> None:
+def seed(number: int) -> None:
     """Every submission starts alike: forks of one process would share torch's seed and numpy's state anyway."""
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - the generator that students' code uses
-    torch.manual_seed(seed)
+    random.seed(number)
+    np.random.seed(number)  # noqa: NPY002 - the generator that students' code uses
+    torch.manual_seed(number)
+    torch.set_num_threads(1)
 
 
-def _usage() -> dict[str, float]:
+def usage() -> dict[str, float]:
     own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
     return {"cpu_seconds": cpu, "peak_mb": max(own.ru_maxrss, children.ru_maxrss) / 1024}
 
 
-def _fork_for(channel: Channel, shell: shells.Shell, number: int, names: list[str], seconds: float) -> None:
+def answer(channel: Channel, namespace: dict[str, Any], number: int, names: list[str], seconds: float) -> None:
     """Play one exercise's cases in a process of its own: what it breaks, the next exercise does not see."""
     channel.send({"begin": number})
-    missing = [name for name in names if name not in shell.user_ns]
+    missing = [name for name in names if name not in namespace]
     channel.send({"ask": number, "missing": missing})
     if missing:
         channel.send({"end": number, "status": 0, "late": False})
@@ -69,7 +69,7 @@ def _fork_for(channel: Channel, shell: shells.Shell, number: int, names: list[st
     if child == 0:
         status = 1
         try:
-            _play(channel, number, [shell.user_ns[name] for name in names])
+            _play(channel, number, [namespace[name] for name in names])
             status = 0
         except ChannelError:
             pass

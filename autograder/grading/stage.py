@@ -21,6 +21,7 @@ EXCERPTS = {"exercise.py": ("TOLERANCE", "Limit", "Case"), "probes.py": ("quadra
 ENGINE = (
     "grading/channel.py",
     "grading/hugepages.py",
+    "grading/kernel_runner.py",
     "grading/packing.py",
     "grading/references.py",
     "grading/runner.py",

@@ -19,6 +19,7 @@ from typing import Any
 import nbformat
 
 from autograder.grading.conduct import Conductor
+from autograder.grading.pool import Way
 from autograder.grading.results import SubmissionResult, as_json, from_json
 from autograder.grading.sandbox import kernel
 from autograder.grading.submission import Submission
@@ -29,10 +30,19 @@ class WorkerError(Exception):
 
 
 @dataclass(frozen=True)
+class Job:
+    """A submission to grade. `patient`: with twice the time."""
+
+    submission: Submission
+    way: Way = "fork"
+    patient: bool = False
+
+
+@dataclass(frozen=True)
 class Done:
     """What a worker sends back. `notebook` is the rebuilt notebook's JSON text; `late`: a clock ended something."""
 
-    submission: Submission
+    job: Job
     result: SubmissionResult
     notebook: str
     late: bool
@@ -44,7 +54,7 @@ class Workers:
     def __init__(self, count: int, make: Callable[[int], Conductor]) -> None:
         context = multiprocessing.get_context("fork")
         self._idle: list[Connection[Any, Any]] = []
-        self._busy: dict[Connection[Any, Any], Submission] = {}
+        self._busy: dict[Connection[Any, Any], Job] = {}
         self._processes = []
         for number in range(count):
             mine, theirs = context.Pipe()
@@ -61,27 +71,27 @@ class Workers:
     @property
     def busy(self) -> list[str]:
         """Students whose work is being graded now."""
-        return [submission.student for submission in self._busy.values()]
+        return [job.submission.student for job in self._busy.values()]
 
-    def give(self, submission: Submission, patient: bool = False) -> None:
+    def give(self, job: Job) -> None:
         connection = self._idle.pop()
-        connection.send((submission, patient))
-        self._busy[connection] = submission
+        connection.send(job)
+        self._busy[connection] = job
 
     def finished(self) -> Iterator[Done]:
         """What has been finished; waits until something is. Raises WorkerError."""
         for ready in wait(list(self._busy)):
             connection = next(one for one in self._busy if one is ready)
-            submission = self._busy[connection]
+            job = self._busy[connection]
             try:
                 said = connection.recv()
             except (EOFError, OSError):
-                raise WorkerError(f"the process that graded {submission.student} died") from None
+                raise WorkerError(f"the process that graded {job.submission.student} died") from None
             if "error" in said:
-                raise WorkerError(f"{submission.student}: {said['error']}")
+                raise WorkerError(f"{job.submission.student}: {said['error']}")
             del self._busy[connection]
             self._idle.append(connection)
-            yield Done(submission, from_json(json.loads(said["result"])), said["notebook"], said["late"])
+            yield Done(job, from_json(json.loads(said["result"])), said["notebook"], said["late"])
 
     def close(self) -> None:
         """End all workers, finished or not."""
@@ -100,13 +110,10 @@ def _work(connection: Connection[Any, Any], make: Callable[[int], Conductor], nu
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's business
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     conductor = make(number)
-    patient = Conductor(
-        conductor.assignment, conductor.client, conductor.key, conductor.rung, conductor.settings.patient()
-    )
     with contextlib.suppress(EOFError, OSError):
         while True:
-            submission, second = connection.recv()
-            connection.send(_graded(patient if second else conductor, submission))
+            job: Job = connection.recv()
+            connection.send(_graded(conductor.like(job.patient, job.way), job.submission))
 
 
 def _graded(conductor: Conductor, submission: Submission) -> dict[str, Any]:

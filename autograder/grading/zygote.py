@@ -35,6 +35,7 @@ PRELOAD = (
     "IPython.extensions.storemagic",
     "ipywidgets",
     "PIL.Image",
+    "autograder.grading.runner",
     "autograder.launches",
     "utils",
     "utils.data",
@@ -106,7 +107,7 @@ class _Server:
         elif message == b"connect":
             self._watch(socket.socket(fileno=descriptors[0]))
         else:
-            self._fork(client, descriptors[0])
+            self._fork(client, descriptors[0], kernel=message == b"kernel")
 
     def _forget(self, client: socket.socket) -> None:
         self.poll.unregister(client)
@@ -118,13 +119,10 @@ class _Server:
             os._exit(0)
         client.close()
 
-    def _fork(self, client: socket.socket, channel: int) -> None:
-        from autograder.grading import runner
-
+    def _fork(self, client: socket.socket, channel: int, kernel: bool) -> None:
+        module = "kernel_runner" if kernel else "runner"
         try:
-            child = sandbox.fork_confined(
-                self.rung, self.spec, lambda: _run(runner.main, channel, self.shell), [channel]
-            )
+            child = sandbox.fork_confined(self.rung, self.spec, lambda: _run(module, channel, self.shell), [channel])
         except (OSError, sandbox.SandboxError) as error:
             client.send(json.dumps({"error": str(error)}).encode())
             return
@@ -140,9 +138,9 @@ class _Server:
         sandbox.end_strays(tuple(self.children.values()))
 
 
-def _run(serve: Any, channel: int, shell: Any) -> None:
+def _run(module: str, channel: int, shell: Any) -> None:
     gc.enable()
-    serve(channel, shell)
+    importlib.import_module(f"autograder.grading.{module}").main(channel, shell)
 
 
 def _preload() -> None:

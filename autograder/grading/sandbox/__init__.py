@@ -16,11 +16,12 @@ from __future__ import annotations
 from autograder.grading.sandbox.fork import Child, become_zygote, end_strays, fork_confined
 from autograder.grading.sandbox.memory import tree_memory_mb, tree_share_mb
 from autograder.grading.sandbox.offer import Offer, offered
-from autograder.grading.sandbox.spec import RUNGS, Limits, SandboxError, Spec, python_paths
+from autograder.grading.sandbox.spec import NAMESPACED, RUNGS, Limits, SandboxError, Spec, python_paths
 
 __all__ = [
     "Child",
     "Limits",
+    "NAMESPACED",
     "Offer",
     "RUNGS",
     "SandboxError",
