@@ -1,6 +1,8 @@
-"""One class of 40 submissions, graded side by side: stock nbgrader, this engine, and the limit it could reach.
+"""One class of 40 submissions, graded side by side: stock nbgrader, otter, this engine, and the limit it could reach.
 
-Run: python benchmarks/grading.py [--students 40] [--skip-stock]. Ratios of one run on one machine; about 5 minutes.
+Run: python benchmarks/grading.py [--students 40] [--skip-stock] [--otter PYTHON]. Ratios of one run on one machine; about
+5 minutes. `--otter` names the interpreter of an environment with otter-grader that also sees this one's packages (a .pth
+file does it): `otter run` then grades the first 8 submissions, each in a process of its own, as it always does.
 
 The notebook is light: four optimizer exercises of the Adam notebook, no demonstrations. "warm process" executes the
 graded cells of every submission in one process that has everything imported: no isolation, nothing recorded.
@@ -20,11 +22,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import otter_tests
 from _common import save
 
 from autograder.publish.light import NAME, gradebook_marks, light_config, make_light_course, submit_light
 
 ROOT = Path(__file__).resolve().parent.parent
+
+#: How many submissions otter grades: each takes it many seconds.
+OTTER_COUNT = 8
 
 # --- the contestants, each in a process of its own ------------------------------------------------------------------
 
@@ -53,6 +59,16 @@ def without_sandbox(folder: Path, jobs: int) -> None:
     options = engine.Options(jobs=jobs, force=True)
     times = [time.monotonic() for event in engine.grade_class(course, NAME, options=options) if event.kind == "graded"]
     print(json.dumps({"per_submission_s": (times[-1] - times[0]) / max(1, len(times) - 1)}))
+
+
+def otter(folder: Path, python: str) -> None:
+    made = otter_tests.make_zip(python, folder)
+    start = time.monotonic()
+    marks = {
+        student: otter_tests.run(python, made, path)
+        for student, path in otter_tests.notebooks(folder, OTTER_COUNT).items()
+    }
+    print(json.dumps({"per_submission_s": (time.monotonic() - start) / len(marks), "marks": marks}))
 
 
 def cached(folder: Path) -> None:
@@ -95,12 +111,12 @@ def warm(folder: Path) -> None:
 # --- measuring ------------------------------------------------------------------------------------------------------
 
 
-def measured(what: str, folder: Path) -> dict[str, float]:
+def measured(what: str, folder: Path, *more: str) -> dict[str, Any]:
     """Run one contestant as a child process: wall and CPU seconds, peak memory of its largest process."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.monotonic()
     out = subprocess.run(
-        [sys.executable, __file__, "--run", what, "--folder", str(folder)],
+        [sys.executable, __file__, "--run", what, "--folder", str(folder), *more],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
@@ -114,6 +130,7 @@ def measured(what: str, folder: Path) -> dict[str, float]:
     return {"wall_s": seconds, "cpu_s": cpu, **said}
 
 
+OTTER = "otter run"
 CONTESTANTS = {
     "stock nbgrader": stock,
     "ours, 1 job": lambda folder: ours(folder, 1),
@@ -128,21 +145,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--students", type=int, default=40)
     parser.add_argument("--skip-stock", action="store_true")
+    parser.add_argument("--otter", metavar="PYTHON", help="an interpreter with otter-grader")
     parser.add_argument("--run", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.run == OTTER:
+        otter(options.folder, options.otter)
+        return
     if options.run:
         CONTESTANTS[options.run](options.folder)
         return
     with tempfile.TemporaryDirectory() as name:
-        compare(Path(name), options.students, skip=("stock nbgrader",) if options.skip_stock else ())
+        skip = ("stock nbgrader",) if options.skip_stock else ()
+        compare(Path(name), options.students, skip, options.otter)
 
 
-def compare(folder: Path, students: int, skip: tuple[str, ...]) -> None:
+def compare(folder: Path, students: int, skip: tuple[str, ...], python: str | None) -> None:
     make_light_course(ROOT, folder)
     submit_light(ROOT, folder, students)
     shutil.copy(folder / "gradebook.db", folder / "released.db")
-    results: dict[str, dict[str, float]] = {}
+    results: dict[str, dict[str, Any]] = {}
     found: dict[str, dict[str, dict[str, float | None]]] = {}
     for what in CONTESTANTS:
         if what in skip:
@@ -156,15 +178,19 @@ def compare(folder: Path, students: int, skip: tuple[str, ...]) -> None:
             f"{what:>26}: {results[what]['wall_s']:7.1f} s, {results[what]['wall_s'] / students:6.3f} s each",
             flush=True,
         )
-    results["ratios"] = ratios(results, students)
     first = next(iter(found.values()))
-    results["ratios"]["marks_equal"] = all(one == first for one in found.values())
+    equal = all(one == first for one in found.values())
+    if python:
+        results[OTTER] = measured(OTTER, folder, "--otter", python)
+        equal = equal and all(first[student] == marks for student, marks in results[OTTER].pop("marks").items())
+        print(f"{OTTER:>26}: {results[OTTER]['per_submission_s']:33.3f} s each")
+    results["ratios"] = {**ratios(results, students), "marks_equal": equal}
     for what, value in results["ratios"].items():
-        print(f"{what:>40}: {value:.3g}")
+        print(f"{what:>56}: {value:.3g}")
     save("grading", {"students": students, **results})
 
 
-def ratios(results: dict[str, dict[str, float]], students: int) -> dict[str, float]:
+def ratios(results: dict[str, dict[str, Any]], students: int) -> dict[str, float]:
     fast, limit = results["ours, 2 jobs"], results["warm process"]
     out = {
         "per submission over warm process": results["ours, 1 job"]["per_submission_s"] / limit["per_submission_s"],
@@ -173,7 +199,12 @@ def ratios(results: dict[str, dict[str, float]], students: int) -> dict[str, flo
         * (fast["per_submission_s"] - results["ours, 2 jobs, no sandbox"]["per_submission_s"]),
     }
     if "stock nbgrader" in results:
-        out["times as fast as stock nbgrader"] = results["stock nbgrader"]["wall_s"] / fast["wall_s"]
+        stock_s = results["stock nbgrader"]["wall_s"]
+        out["times as fast as stock nbgrader, all in all"] = stock_s / fast["wall_s"]
+        out["times as fast as stock nbgrader, per further submission"] = stock_s / students / fast["per_submission_s"]
+    if OTTER in results:
+        each = fast["wall_s"] / students
+        out["times as fast as otter run, all in all"] = results[OTTER]["per_submission_s"] / each
     return out
 
 

@@ -107,6 +107,28 @@ def test_unchanged_work_is_not_graded_again_and_force_gives_the_same(graded: tup
     assert marks(folder) == before
 
 
+def judged(folder: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """All of a result that says something about the work, and not about the machine."""
+    return {
+        name: [(one.exercise_id, one.points, one.reason, one.misconceptions) for one in result.exercises]
+        for name, result in results(folder).items()
+    }
+
+
+def test_marks_depend_neither_on_jobs_nor_on_load(graded: tuple[Path, dict[str, Student]]) -> None:
+    folder, _ = graded
+    before = judged(folder)
+    for jobs, load in ((1, 0), (2, 0), (2, 6)):
+        burners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(load)]
+        try:
+            assert grade(folder, "--force", "--jobs", str(jobs)).returncode == 0
+        finally:
+            for burner in burners:
+                burner.kill()
+                burner.wait()
+        assert judged(folder) == before, (jobs, load)
+
+
 def test_an_edit_is_graded_and_leaves_others_alone(graded: tuple[Path, dict[str, Student]], root: Path) -> None:
     folder, styles = graded
     name = next(name for name, style in styles.items() if style.id == "no_correction")
