@@ -11,6 +11,7 @@ graded cells of every submission in one process that has everything imported: no
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -18,11 +19,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import otter_tests
+import psutil
 from _common import save
 
 from autograder.publish.light import NAME, gradebook_marks, light_config, make_light_course, submit_light
@@ -35,54 +39,84 @@ OTTER_COUNT = 8
 # --- the contestants, each in a process of its own ------------------------------------------------------------------
 
 
-def stock(folder: Path) -> None:
+def stock(folder: Path) -> dict[str, Any]:
     from nbgrader.converters import Autograde
 
     from autograder.publish.convert import convert
 
     convert(Autograde, light_config(folder))
+    return {}
 
 
-def ours(folder: Path, jobs: int) -> None:
+def ours(folder: Path, jobs: int, watch: Callable[[int], None] | None = None) -> dict[str, Any]:
+    """`watch` is called with the grading process's id, again and again, in a thread of its own."""
     command = [sys.executable, "-m", "autograder", "grade", NAME, "--course", str(folder), "--force", "--json"]
+    times = []
     with subprocess.Popen([*command, "--jobs", str(jobs)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
+        if watch:
+            threading.Thread(target=_again_and_again, args=(watch, process), daemon=True).start()
         times = [time.monotonic() for line in process.stdout if json.loads(line)["event"] == "graded"]
-    print(json.dumps({"per_submission_s": (times[-1] - times[0]) / max(1, len(times) - 1)}))
+    return {"per_submission_s": (times[-1] - times[0]) / max(1, len(times) - 1)}
 
 
-def without_sandbox(folder: Path, jobs: int) -> None:
+def _again_and_again(watch: Callable[[int], None], process: subprocess.Popen[str]) -> None:
+    while process.poll() is None:
+        with contextlib.suppress(psutil.Error):  # something ended meanwhile
+            watch(process.pid)
+        time.sleep(0.01)
+
+
+def memory(folder: Path) -> dict[str, Any]:
+    """With two jobs: the share of memory of all processes, and what one submission's processes have for themselves."""
+    found = {"all_mb": 0.0, "runner_mb": 0.0}
+
+    def watch(pid: int) -> None:
+        grader = psutil.Process(pid)
+        helpers = grader.children()
+        runners = [runner for helper in helpers for runner in helper.children()]  # the fork server's
+        trees = [[runner, *runner.children(recursive=True)] for runner in runners]
+        for tree in trees:
+            own = sum(process.memory_full_info().uss for process in tree) / 2**20
+            found["runner_mb"] = max(found["runner_mb"], own)
+        everybody = [grader, *helpers, *(process for tree in trees for process in tree)]
+        found["all_mb"] = max(found["all_mb"], sum(process.memory_full_info().pss for process in everybody) / 2**20)
+
+    ours(folder, 2, watch)
+    return found
+
+
+def without_sandbox(folder: Path, jobs: int) -> dict[str, Any]:
     from autograder.grading import engine
 
     engine._rung = lambda options: "none"
     course = engine.Course(folder, f"sqlite:///{folder / 'gradebook.db'}", NAME)
     options = engine.Options(jobs=jobs, force=True)
     times = [time.monotonic() for event in engine.grade_class(course, NAME, options=options) if event.kind == "graded"]
-    print(json.dumps({"per_submission_s": (times[-1] - times[0]) / max(1, len(times) - 1)}))
+    return {"per_submission_s": (times[-1] - times[0]) / max(1, len(times) - 1)}
 
 
-def otter(folder: Path, python: str) -> None:
+def otter(folder: Path, python: str) -> dict[str, Any]:
     made = otter_tests.make_zip(python, folder)
     start = time.monotonic()
     marks = {
         student: otter_tests.run(python, made, path)
         for student, path in otter_tests.notebooks(folder, OTTER_COUNT).items()
     }
-    print(json.dumps({"per_submission_s": (time.monotonic() - start) / len(marks), "marks": marks}))
+    return {"per_submission_s": (time.monotonic() - start) / len(marks), "marks": marks}
 
 
-def cached(folder: Path) -> None:
+def cached(folder: Path) -> dict[str, Any]:
     from autograder.grading import engine
 
     course = engine.Course(folder, f"sqlite:///{folder / 'gradebook.db'}", NAME)
     start = time.monotonic()
     count = sum(event.kind == "unchanged" for event in engine.grade_class(course, NAME))
-    print(json.dumps({"submissions_per_second": count / (time.monotonic() - start)}))
+    return {"submissions_per_second": count / (time.monotonic() - start)}
 
 
-def warm(folder: Path) -> None:
+def warm(folder: Path) -> dict[str, Any]:
     """Execute every submission's cells here, check cells with hidden cases, as a kernel that is already warm would."""
-    import contextlib
     import io
 
     import nbformat
@@ -105,14 +139,14 @@ def warm(folder: Path) -> None:
                 with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(Exception):
                     exec(code, names)
         times.append(time.perf_counter() - start)
-    print(json.dumps({"per_submission_s": sum(times[1:]) / len(paths)}))
+    return {"per_submission_s": sum(times[1:]) / len(paths)}
 
 
 # --- measuring ------------------------------------------------------------------------------------------------------
 
 
 def measured(what: str, folder: Path, *more: str) -> dict[str, Any]:
-    """Run one contestant as a child process: wall and CPU seconds, peak memory of its largest process."""
+    """Run one contestant as a child process: wall and CPU seconds, and what it says itself."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.monotonic()
     out = subprocess.run(
@@ -126,7 +160,7 @@ def measured(what: str, folder: Path, *more: str) -> dict[str, Any]:
     if out.returncode:
         raise SystemExit(f"{what} failed:\n{out.stderr[-2000:]}")
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    said = json.loads(out.stdout.strip().splitlines()[-1]) if out.stdout.strip().startswith("{") else {}
+    said = json.loads(out.stdout.strip().splitlines()[-1])
     return {"wall_s": seconds, "cpu_s": cpu, **said}
 
 
@@ -138,6 +172,7 @@ CONTESTANTS = {
     "ours, 2 jobs, no sandbox": lambda folder: without_sandbox(folder, 2),
     "ours, nothing changed": cached,
     "warm process": warm,
+    "memory, 2 jobs": memory,
 }
 
 
@@ -149,11 +184,12 @@ def main() -> None:
     parser.add_argument("--run", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.run == OTTER:
-        otter(options.folder, options.otter)
-        return
     if options.run:
-        CONTESTANTS[options.run](options.folder)
+        said = (
+            otter(options.folder, options.otter) if options.run == OTTER else CONTESTANTS[options.run](options.folder)
+        )
+        peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        print(json.dumps({"largest_process_mb": peak / 1024, **said}))
         return
     with tempfile.TemporaryDirectory() as name:
         skip = ("stock nbgrader",) if options.skip_stock else ()
@@ -172,7 +208,7 @@ def compare(folder: Path, students: int, skip: tuple[str, ...], python: str | No
         if what != "ours, nothing changed":
             shutil.copy(folder / "released.db", folder / "gradebook.db")
         results[what] = measured(what, folder)
-        if what.startswith(("stock", "ours")):
+        if what.startswith(("stock", "ours", "memory")):
             found[what] = gradebook_marks(folder)
         print(
             f"{what:>26}: {results[what]['wall_s']:7.1f} s, {results[what]['wall_s'] / students:6.3f} s each",
@@ -195,6 +231,7 @@ def ratios(results: dict[str, dict[str, Any]], students: int) -> dict[str, float
     out = {
         "per submission over warm process": results["ours, 1 job"]["per_submission_s"] / limit["per_submission_s"],
         "cached submissions per second": results["ours, nothing changed"]["submissions_per_second"],
+        "MB of a running submission's own": results["memory, 2 jobs"]["runner_mb"],
         "sandbox cost per submission, ms": 1e3
         * (fast["per_submission_s"] - results["ours, 2 jobs, no sandbox"]["per_submission_s"]),
     }
