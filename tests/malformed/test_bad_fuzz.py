@@ -5,6 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -13,6 +16,7 @@ from mutations import mutators
 
 from autograder.grading.assignment import Assignment
 from autograder.grading.submission import Submission, read_notebook, rebuild
+from autograder.publish.light import NAME, expected_marks, make_light_course, submit_light
 
 
 def check(submission: Submission, assignment: Assignment) -> None:
@@ -72,3 +76,24 @@ def test_whole_cells_moved_copied_and_stripped_are_the_same_submission(
     assert submission.answers == honest.answers
     assert (submission.digest, submission.extras) == (honest.digest, ())
     assert submission.notebook == honest.notebook
+
+
+@pytest.mark.sandbox
+@pytest.mark.xdist_group("engine")
+def test_mutants_in_a_class_cost_nobody_else_a_mark(root: Path, tmp_path: Path) -> None:
+    """A small part of `benchmarks/fuzz.py`: mutants between honest students, through the whole engine."""
+    make_light_course(root, tmp_path)
+    styles = submit_light(root, tmp_path, 4)
+    data = (tmp_path / "submitted" / "student000" / NAME / f"{NAME}.ipynb").read_bytes()
+    made = mutators(data, json.loads(data), random.Random(7))
+    for number in range(24):
+        place = tmp_path / "submitted" / f"student{number % 4:03d}-{number:02d}" / NAME
+        place.mkdir(parents=True)
+        (place / f"{NAME}.ipynb").write_bytes(list(made.values())[number % 3]())
+    command = [sys.executable, "-m", "autograder", "grade", NAME, "--course", str(tmp_path), "--json"]
+    out = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert out.returncode == 0, out.stderr
+    graded = {one["student"]: one for line in out.stdout.splitlines() if (one := json.loads(line))["event"] == "graded"}
+    assert len(graded) == 4 + 24
+    assert all(0 <= one["points"] <= one["max_points"] for one in graded.values())
+    assert {name: graded[name]["marks"] for name in styles} == {n: expected_marks(s) for n, s in styles.items()}
