@@ -25,7 +25,7 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
 from autograder.grading import runner
 from autograder.grading.channel import Channel
-from autograder.grading.shell import Outputs, Shell
+from autograder.grading.shell import Outputs, Shell, late_hooks
 
 #: In the kernel's process: where its answers go.
 _channel: Channel | None = None
@@ -64,6 +64,7 @@ def _be_kernel(channel: Channel, connection: str, seed: int, shell: Shell) -> No
     type(shell).clear_instance()  # the kernel makes a shell of its own class
     app = IPKernelApp.instance()
     app.initialize(["-f", connection, "--HistoryManager.enabled=False"])
+    late_hooks()
     runner.seed(seed)
     app.start()
 

@@ -30,7 +30,6 @@ def main(descriptor: int, shell: shells.Shell) -> None:
     channel = Channel(socket.socket(fileno=descriptor))
     plan, _ = channel.receive()
     seed(int(plan["seed"]))
-    shells.late_hooks()
     shell.user_ns["__name__"] = "__main__"
     sys.modules["__main__"] = shell.user_module
     for number, cell in enumerate(plan["cells"]):

@@ -177,12 +177,13 @@ def make() -> Shell:
 
 
 def late_hooks() -> None:
-    """What these packages do at import time when IPython runs already."""
+    """What these packages do at import time when IPython runs already. Once for each shell that a process makes."""
     import ipywidgets
     import matplotlib
     import matplotlib_inline.backend_inline as inline
 
     matplotlib.use("module://matplotlib_inline.backend_inline")
+    inline.configure_inline_support.current_backend = "unset"  # type: ignore[attr-defined]  # another shell's, if there was one
     inline._enable_matplotlib_integration()  # type: ignore[no-untyped-call]
     ipywidgets._handle_ipython()
 

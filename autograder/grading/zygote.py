@@ -71,6 +71,7 @@ class _Server:
         from autograder.grading.references import remove
 
         self.shell = shell.make()
+        shell.late_hooks()
         _warm(self.shell)
         remove(config["forbidden"])
         sandbox.become_zygote()

@@ -63,7 +63,12 @@ def test_a_kernel_gives_the_marks_that_are_due(course: tuple[Path, dict[str, Stu
 
 
 def test_it_is_a_real_kernel_and_its_outputs_are_kept(course: tuple[Path, dict[str, Student]]) -> None:
-    hand_in(course, "curious", "adam.step", "print(type(get_ipython()).__name__)\n1 + 1")
+    hand_in(
+        course,
+        "curious",
+        "adam.step",
+        "print(type(get_ipython()).__name__)\nimport matplotlib.pyplot as plt\nplt.plot([1, 2])",
+    )
     out = grade(course[0], "--engine", "kernel", "curious")
     assert marks(out)["curious"]["adam.step"] > 0
     with Store(course[0] / STORE) as store:
@@ -71,6 +76,7 @@ def test_it_is_a_real_kernel_and_its_outputs_are_kept(course: tuple[Path, dict[s
     assert result is not None
     outputs = result.outputs["adam-step-solution"]
     assert outputs[0] == {"output_type": "stream", "name": "stdout", "text": "ZMQInteractiveShell\n"}
+    assert "image/png" in outputs[-1]["data"]
 
 
 @pytest.mark.parametrize(
