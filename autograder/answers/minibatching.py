@@ -335,7 +335,7 @@ def _error_no_refusal(G, m, replacement):
 
 class SGD(torch.optim.Optimizer):
     def __init__(self, params, lr=1e-3, weight_decay=0.0, maximize=False):
-        super().__init__(params, dict(lr=lr, weight_decay=weight_decay, maximize=maximize))
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "maximize": maximize})
 
     @torch.no_grad()
     def step(self, closure=None):

@@ -105,7 +105,8 @@ def _coverage(record: Record, rows: Sequence[Sequence[int]], n: int) -> None:
     record.fact("indices that come twice in an epoch", str(len(repeated)))
     record.fact("indices that never come in an epoch", str(n - len(times) + len(outside)))
     record.fact("indices that do not exist", str(len(outside)))
-    record.fact("batch sizes", ", ".join(str(len(row)) for row in rows) or "none")
+    sizes = sorted((len(row) for row in rows), reverse=True)
+    record.fact("batch sizes, the largest first", ", ".join(map(str, sizes)) or "none")
 
 
 def _compared(first: list[list[int]], second: list[list[int]]) -> str:
@@ -156,6 +157,7 @@ def _described(returned: object, loss: float, number: int) -> str:
 # --- micro-batches --------------------------------------------------------------------------------------------------
 
 PEAK = "peak bytes over those of one micro-batch"
+SEEN = "examples that the model is given at once"
 
 
 def accumulate(case: Case, objects: Sequence[Any], record: Record) -> None:
@@ -177,9 +179,12 @@ def accumulate(case: Case, objects: Sequence[Any], record: Record) -> None:
                 few = inputs["micro_batch"]
                 _mean_squared_error(model(X[:few]), y[:few]).backward()  # type: ignore[no-untyped-call]
             model.zero_grad(set_to_none=True)
+            seen = [0]
+            model.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
             with here.counter.section("all") as all_:
                 call(*arguments)
             record.fact(PEAK, round(all_.peak_bytes / max(one.peak_bytes, 1), 2))
+            record.fact(SEEN, float(max(seen)))
         else:
             for parameter in model.parameters():
                 parameter.grad = torch.ones_like(parameter) if inputs.get("stale") else None
@@ -203,4 +208,3 @@ def _network(weights: Sequence[Tensor]) -> torch.nn.Sequential:
 
 def _mean_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     return ((outputs - targets) ** 2).mean()
-

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from autograder.collectors.common import PRETEND
-from autograder.collectors.minibatching import PEAK
+from autograder.collectors.minibatching import PEAK, SEEN
 from autograder.evidence import Array
 from autograder.exercise import (
     TOLERANCE,
@@ -451,8 +451,8 @@ SGD = _exercise(
 
 def _ball_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     def case(name: str, group: str, lr: float, curvature: float, noise_var: float) -> Case:
-        arguments = {"lr": lr, "curvature": curvature, "noise_var": noise_var}
-        return _call("stationary_variance", "the variance", name, group, hidden, **arguments)
+        function, returns = "stationary_variance", "the variance"
+        return _call(function, returns, name, group, hidden, lr=lr, curvature=curvature, noise_var=noise_var)
 
     h = rounded(rng.uniform(1.5, 4.0)) if hidden else 2.0
     s = rounded(rng.uniform(2.0, 6.0)) if hidden else 3.0
@@ -625,6 +625,13 @@ _MEMORY = Limit(
 )
 
 
+#: Micro-batch of the case that is counted on a device.
+_COUNTED = 60
+_PIECES = Limit(
+    SEEN, _COUNTED, "The model is given {count} examples at once; micro_batch = {at_most} is the most that it may see."
+)
+
+
 def _accumulate_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     def inputs(n: int, micro_batch: int, hidden_units: int = 4, d: int = 3, **more: Any) -> dict[str, Any]:
         shapes: list[tuple[int, ...]] = [(hidden_units, d), (hidden_units,), (1, hidden_units), (1,)]
@@ -648,7 +655,7 @@ def _accumulate_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         case("float32", "gradient", inputs(3 * few, few, dtype="float32")),
         case("a short last micro-batch", "short last micro-batch", inputs(ragged, few)),
         case("a gradient from before", "old gradients", inputs(3 * few, few, stale=True)),
-        case("counted on a device", "memory", inputs(250, 60, 24, device=PRETEND), _MEMORY),
+        case("counted on a device", "memory", inputs(250, _COUNTED, 24, device=PRETEND), _MEMORY, _PIECES),
     )
 
 

@@ -52,7 +52,8 @@ def per_example_by_loop(loss_fn: LossFn, w: Tensor, X: Tensor, y: Tensor) -> Ten
 
 
 def _per_example(loss_fn: LossFn, w: Tensor, X: Tensor, y: Tensor) -> Tensor:
-    return vmap(grad(loss_fn), in_dims=(None, 0, 0))(w, X, y)
+    rows: Tensor = vmap(grad(loss_fn), in_dims=(None, 0, 0))(w, X, y)
+    return rows
 
 
 PER_EXAMPLE = {
@@ -318,17 +319,19 @@ def _correction(G: Tensor, m: int, replacement: bool) -> float:
 
 
 def _right(G: Tensor, m: int, replacement: bool) -> Tensor:
-    return _sigma(G) / m**0.5 * _correction(G, m, replacement)
+    error: Tensor = _sigma(G) / m**0.5 * _correction(G, m, replacement)
+    return error
 
 
 def _unguarded(G: Tensor, m: int, replacement: bool) -> Tensor:
-    factor = 1.0 if replacement else torch.tensor((len(G) - m) / torch.tensor(len(G) - 1.0)).sqrt().to(G.dtype)
-    return _sigma(G) / m**0.5 * factor
+    above, below = torch.tensor([len(G) - m, len(G) - 1], dtype=G.dtype, device=G.device)
+    error: Tensor = _sigma(G) / m**0.5 * (1.0 if replacement else (above / below).sqrt())
+    return error
 
 
 def _divides(G: Tensor, m: int, replacement: bool) -> Tensor:
-    factor = 1.0 if replacement else ((len(G) - m) / (len(G) - 1)) ** 0.5
-    return _sigma(G) / m**0.5 * factor
+    error: Tensor = _sigma(G) / m**0.5 * (1.0 if replacement else ((len(G) - m) / (len(G) - 1)) ** 0.5)
+    return error
 
 
 STANDARD_ERROR = {

@@ -28,7 +28,10 @@ def batches(faults: Mapping[str, Any]) -> tuple[Callable[..., Iterator[Tensor]]]
     """A wrong `minibatches`. Faults: "order" (how indices are drawn) and "cut" (how they become batches)."""
 
     def minibatches(n: int, batch_size: int, generator: torch.Generator, drop_last: bool = False) -> Iterator[Tensor]:
-        order = _order(faults.get("order", ""), n, batch_size, generator)
+        if faults.get("order") == "fixed batches":
+            yield from _fixed_batches(n, batch_size, generator, drop_last)
+            return
+        order = _order(faults.get("order", ""), n, generator)
         cut = faults.get("cut", "")
         full = n // batch_size
         if cut == "always dropped" or (drop_last and cut != "never dropped"):
@@ -44,7 +47,14 @@ def batches(faults: Mapping[str, Any]) -> tuple[Callable[..., Iterator[Tensor]]]
     return (minibatches,)
 
 
-def _order(how: str, n: int, batch_size: int, generator: torch.Generator) -> Tensor:
+def _fixed_batches(n: int, batch_size: int, generator: torch.Generator, drop_last: bool) -> Iterator[Tensor]:
+    parts = torch.arange(n).split(batch_size)
+    for i in torch.randperm(len(parts), generator=generator).tolist():
+        if len(parts[i]) == batch_size or not drop_last:
+            yield parts[i]
+
+
+def _order(how: str, n: int, generator: torch.Generator) -> Tensor:
     if how == "none":
         return torch.arange(n)
     if how == "fixed seed":
@@ -55,9 +65,6 @@ def _order(how: str, n: int, batch_size: int, generator: torch.Generator) -> Ten
         return torch.randint(n, (n,), generator=generator)
     if how == "global":
         return torch.randperm(n)
-    if how == "fixed batches":
-        parts = torch.arange(n).split(batch_size)
-        return torch.cat([parts[int(i)] for i in torch.randperm(len(parts), generator=generator)])
     return torch.randperm(n, generator=generator)
 
 
@@ -149,7 +156,7 @@ BATCHES: dict[str, Row] = {
 def one_big_backward(model: nn.Module, loss_fn: LossFn, X: Tensor, y: Tensor, micro_batch: int) -> None:
     """The reference: the gradient of the whole batch's mean loss at once, whatever memory that takes."""
     model.zero_grad(set_to_none=True)
-    loss_fn(model(X), y).backward()  # type: ignore[no-untyped-call]
+    loss_fn(model(X), y).backward()
 
 
 def accumulating(faults: Mapping[str, Any]) -> tuple[Callable[..., None]]:
@@ -171,7 +178,7 @@ def accumulating(faults: Mapping[str, Any]) -> tuple[Callable[..., None]]:
             if backward == "at the end":
                 total = total + loss
             else:
-                loss.backward(retain_graph=backward == "retained")  # type: ignore[no-untyped-call]
+                loss.backward(retain_graph=backward == "retained")
             if backward == "retained":
                 total = (total, loss)  # somebody keeps the losses, and with them the graphs
         if backward == "at the end":

@@ -25,7 +25,7 @@ class Simulator(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "maximize": maximize})
         self.seen: dict[Tensor, float] = {}
 
-    def step(self, closure: Callable[[], Tensor] | None = None) -> Any:
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Any:  # type: ignore[override]
         watched = contextlib.nullcontext() if self.faults.get("graph") else torch.no_grad()
         with watched:
             loss = self._evaluate(closure)
