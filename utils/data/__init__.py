@@ -46,7 +46,7 @@ def digits(test: int = 360, seed: int = 0) -> Split:
     return _split(x, y, test)
 
 
-def two_digits(negative: int = 3, positive: int = 8, test: int = 360, seed: int = 0) -> Split:
+def two_digits(negative: int = 1, positive: int = 8, test: int = 360, seed: int = 0) -> Split:
     """Two kinds of digits for a linear classifier: labels −1 and +1, a column of ones as input 65, all in float64.
 
     Args:
