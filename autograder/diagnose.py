@@ -320,7 +320,10 @@ _ADVICE = (
         r"NoneType",
         "Is something None here? `p.grad` is None for a parameter without a gradient: leave it alone in that step.",
     ),
-    (r"division by zero|ZeroDivisionError", "A divisor such as 1 − β**t is 0 for t = 0: count steps from 1."),
+    (
+        r"division by zero|ZeroDivisionError",
+        "A divisor is 0 in this case. (One such as 1 − β**t is 0 for t = 0: count steps from 1.)",
+    ),
     (
         r"^'?(exp_avg|exp_avg_sq|step|master)'?$",
         "The state is empty before a parameter's first step: make it then.",

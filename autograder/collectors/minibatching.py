@@ -39,7 +39,7 @@ def per_example(case: Case, objects: Sequence[Any], record: Record) -> None:
     returned = call(*arguments)
     if returned is None:
         raise ProtocolError("The function returned None; it should return the gradients, a tensor of shape (N, D)")
-    record.array("the gradients", returned)
+    record.array("the table of gradients", returned)
     same = torch.equal(before, w) and not w.requires_grad
     record.fact("argument w", "unchanged" if same else "changed; work on a copy: w.detach().clone()")
 
@@ -72,8 +72,8 @@ def batches(case: Case, objects: Sequence[Any], record: Record) -> None:
     if "seeds" in looks:
         again = _epoch(call, inputs, torch.Generator().manual_seed(inputs["seed"]))
         other = _epoch(call, inputs, torch.Generator().manual_seed(inputs["seed"] + 1))
-        record.fact("a new generator with the same seed", f"gives {'the same' if again == first else 'other'} batches")
-        record.fact("a generator with another seed", f"gives {'the same' if other == first else 'other'} batches")
+        record.fact("batches from the same seed", "the same" if again == first else "others")
+        record.fact("batches from another seed", "the same" if other == first else "others")
     if "torch" in looks:
         record.fact("first batch of a new generator", ", ".join(map(str, first[0])) if first else "none")
 

@@ -177,7 +177,7 @@ MEAN_GRADIENT = _exercise(
 def _unbiased_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     def case(name: str, group: str, n: int, m: int, d: int = 2, dtype: str = "float64") -> Case:
         G = rng.standard_normal((n, d)) + 0.5
-        return _call("all_minibatch_gradients", "the gradients", name, group, hidden, dtype, G=G, m=m)
+        return _call("all_minibatch_gradients", "the table of gradients", name, group, hidden, dtype, G=G, m=m)
 
     n = int(rng.integers(6, 8)) if hidden else 6
     return (
@@ -655,7 +655,7 @@ def _accumulate_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         case("float32", "gradient", inputs(3 * few, few, dtype="float32")),
         case("a short last micro-batch", "short last micro-batch", inputs(ragged, few)),
         case("a gradient from before", "old gradients", inputs(3 * few, few, stale=True)),
-        case("counted on a device", "memory", inputs(250, _COUNTED, 24, device=PRETEND), _MEMORY, _PIECES),
+        case("counted on a device", "memory", inputs(4 * _COUNTED, _COUNTED, 24, device=PRETEND), _MEMORY, _PIECES),
     )
 
 
@@ -723,9 +723,9 @@ RATES = _quiz(
         "curve A",
         "too high",
         {
-            "too high": "Right. Growing without end, or jumping above its start, is the mark of steps that overshoot.",
+            "too high": "Right. Jumping far above its start, or growing without end, is the mark of steps that overshoot.",
             "too low": "With an lr that is too low the loss falls, slowly and smoothly. It does not grow.",
-            "about right": "A training loss that grows does not come from a good lr.",
+            "about right": "A training loss that jumps to ten times its start does not come from a good lr.",
         },
     ),
     Part(

@@ -450,7 +450,7 @@ NOISE_BALL = {
         "The factor 2 − ηh was replaced by 2. That holds for small lr only.",
         "equation (1.10)",
         _stable(lambda lr, h, s: lr * s / (2 * h)),
-        coincides="nearly, for small lr",
+        coincides="where the variance is infinite",
     ),
     "B50": _row(
         "variance and standard deviation mixed up",
@@ -458,7 +458,7 @@ NOISE_BALL = {
         "equation (1.10)",
         _stable(lambda lr, h, s: _ball(lr, h, s**2)),
         _stable(lambda lr, h, s: _ball(lr, h, s**0.5)),
-        coincides="for noise_var = 1",
+        coincides="where the variance is infinite, and for noise_var = 1",
     ),
     "B51": _row(
         "an unstable lr gives a number",
@@ -478,19 +478,21 @@ NOISE_BALL = {
         "η²σ² is what a single step adds. Steps add up, while 1 − ηh shrinks what was there.",
         "equation (1.9)",
         _stable(lambda lr, h, s: lr**2 * s),
+        coincides="where the variance is infinite",
     ),
     "B53": _row(
         "the curvature is missing in front",
         "You have ησ²/(2 − ηh). Solve V = (1 − ηh)²·V + η²σ² for V again.",
         "equation (1.10)",
         _stable(lambda lr, h, s: lr * s / (2 - lr * h)),
-        coincides="for curvature 1",
+        coincides="where the variance is infinite, and for curvature 1",
     ),
     "B54": _row(
         "the standard deviation",
         "The root of the variance was taken. Return the variance.",
         "equation (1.10)",
         _stable(lambda lr, h, s: _ball(lr, h, s) ** 0.5),
+        coincides="where the variance is infinite",
     ),
 }
 
