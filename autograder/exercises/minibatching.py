@@ -911,6 +911,6 @@ EXERCISES: tuple[Exercise, ...] = (
     LOGISTIC,
     PERCEPTRON,
     STUCK,
-    ACCUMULATE,
     COST,
+    ACCUMULATE,
 )
