@@ -168,15 +168,24 @@ def _fingerprint(
     broken = []
     for case, run, right in zip(cases, runs, reference, strict=True):
         judged = judge_case(case, run, right)
-        broken.append((judged.broken, run.problem.type if run.problem else ""))
+        broken.append((judged.broken | _misshapen(run, right), run.problem.type if run.problem else ""))
         skipped = (*case.may_lack, *case.own, "\0")
         for name in sorted(right.arrays):
             array = run.arrays.get(name)
             if name.startswith(skipped) or array is None or array.shape != right.arrays[name].shape:
                 continue
-            scale = displacement(right.arrays[name], name in right.stepped)
+            scale = displacement(right.arrays[name], name in right.stepped) or 1.0
             numbers.append(np.ravel(array.astype(np.float64)) / (scale * case.tolerance))
     return _Fingerprint(np.concatenate(numbers) if numbers else np.zeros(0), tuple(broken))
+
+
+def _misshapen(run: Evidence, right: Evidence) -> frozenset[str]:
+    """What tells apart arrays that cannot be compared with the reference's number by number: shape and total."""
+    return frozenset(
+        f"{name} {run.arrays[name].shape} {np.nansum(np.abs(run.arrays[name])):.6g}"
+        for name, array in right.arrays.items()
+        if name in run.arrays and run.arrays[name].shape != array.shape
+    )
 
 
 # --- right variants -------------------------------------------------------------------------------------------------

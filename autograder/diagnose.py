@@ -169,11 +169,9 @@ def agrees(
         same_rules = bool(judged.broken) and judged.broken == variant_judged.broken
         return same_rules or _same_problem(found.problem, variant.problem)
     skip = case.may_lack if case.may_lack and not in_full else ("\0",)
-    names = [
-        name
-        for name, array in variant.arrays.items()
-        if name in found.arrays and found.arrays[name].shape == array.shape and not name.startswith(skip)
-    ]
+    names = [name for name in variant.arrays if name in found.arrays and not name.startswith(skip)]
+    if any(found.arrays[n].shape != variant.arrays[n].shape for n in names):
+        return False
     if any(deviation(found.arrays[n], variant.arrays[n], n in variant.stepped) > case.tolerance for n in names):
         return False
     if not names and not judged.broken:
@@ -322,7 +320,10 @@ _ADVICE = (
         r"NoneType",
         "Is something None here? `p.grad` is None for a parameter without a gradient: leave it alone in that step.",
     ),
-    (r"division by zero|ZeroDivisionError", "A divisor such as 1 − β**t is 0 for t = 0: count steps from 1."),
+    (
+        r"division by zero|ZeroDivisionError",
+        "A divisor is 0 in this case. (One such as 1 − β**t is 0 for t = 0: count steps from 1.)",
+    ),
     (
         r"^'?(exp_avg|exp_avg_sq|step|master)'?$",
         "The state is empty before a parameter's first step: make it then.",

@@ -47,6 +47,10 @@ COLLECTORS = {
     "foreign_checkpoint": "autograder.collectors.adam_adamw",
     "master_weights": "autograder.collectors.adam_adamw",
     "master_checkpoint": "autograder.collectors.adam_adamw",
+    "per_example": "autograder.collectors.minibatching",
+    "batches": "autograder.collectors.minibatching",
+    "closure": "autograder.collectors.minibatching",
+    "accumulate": "autograder.collectors.minibatching",
     "answer": "autograder.collectors.answer",
 }
 

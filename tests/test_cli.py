@@ -29,7 +29,7 @@ def test_exercises_are_listed_with_what_their_checks_are_made_of(root: Path) -> 
     assert rows["adam.adam"]["points"] == 6
     assert rows["adam.adam"]["misconceptions"] > 50
     assert rows["adam.w1"]["kind"] == "written"
-    assert "40 points" in autograder("exercises", cwd=root).stdout
+    assert f"{sum(row['points'] for row in rows.values()):g} points" in autograder("exercises", cwd=root).stdout
 
 
 def test_an_audit_of_one_exercise_prints_its_matrix(root: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from autograder.answers import adam_adamw as answers
+from autograder.answers import minibatching
 from autograder.checks import on_cuda
 from autograder.evidence import gather
 from autograder.exercise import REGISTRY, TOLERANCE, Case, CodeExercise
@@ -22,6 +23,13 @@ def code(exercise_id: str) -> CodeExercise:
 
 
 RIGHT = [
+    ("minibatch.mean_gradient", (minibatching.mean_indexed,)),
+    ("minibatch.unbiased", (minibatching.all_at_once,)),
+    ("minibatch.epoch_loss", (minibatching.loss_weighted,)),
+    ("minibatch.standard_error", (minibatching.error_population,)),
+    ("minibatch.sgd", (minibatching.SGDAlpha,)),
+    ("minibatch.logistic", (minibatching.logistic_sigmoid,)),
+    ("minibatch.perceptron", (minibatching.perceptron_mask,)),
     ("adam.step", (answers.step_by_formula,)),
     ("adam.adam", (answers.TorchNames,)),
     ("adam.adamw", (answers._w(answers.TorchNames),)),

@@ -29,6 +29,14 @@ def test_a_device_is_chosen_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> No
     assert str(device.choose("cpu")) == "cpu: as you asked."
 
 
+def test_the_stopwatch_warms_up_and_takes_the_median(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter([0.0, 9.0, 0.0, 1.0, 0.0, 3.0, 0.0, 2.0])  # start and end of each call; the first is not timed
+    monkeypatch.setattr(device.time, "perf_counter", lambda: next(ticks))
+    calls: list[int] = []
+    seconds = device.median_seconds(lambda: calls.append(1), torch.device("cpu"), repeats=3, warmup=1)
+    assert (seconds, len(calls)) == (2.0, 4)
+
+
 def test_a_device_that_does_not_work_is_passed_over_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
     choice = device.choose("cuda:99")
     assert choice.device.type in ("cpu", "cuda", "mps")

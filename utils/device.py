@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import median
 
 import torch
 
@@ -65,3 +68,19 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+
+
+def median_seconds(work: Callable[[], object], device: torch.device, repeats: int = 7, warmup: int = 2) -> float:
+    """Median time of `work()` on a device in seconds, waiting for the device before and after each call.
+
+    Args:
+        work: called `warmup` times untimed (allocations, kernels that are loaded on first use), then `repeats` times.
+    """
+    times = []
+    for _ in range(warmup + repeats):
+        synchronize(device)
+        start = time.perf_counter()
+        work()
+        synchronize(device)
+        times.append(time.perf_counter() - start)
+    return median(times[warmup:])

@@ -7,7 +7,9 @@ A case's inputs:
     calls       one mapping per call: name → array, number, string or list, for the arguments that are not state
     keep        names of tensors that have to stay as they are
     returns     what the returned value is called in messages; "" when nothing is returned
+    raises      name of the exception that the calls have to raise; nothing is recorded of them then but whether they do
     dtype, device
+Arrays of integers become int64 tensors (indices, sizes), all others tensors of the case's dtype.
 """
 
 from __future__ import annotations
@@ -37,6 +39,9 @@ def function(case: Case, objects: Sequence[Any], record: Record) -> None:
         for number, values in enumerate(inputs["calls"], start=1):
             arguments = {**state, **{name: _value(value, here, dtype) for name, value in values.items()}}
             before = {name: arguments[name].clone() for name in inputs.get("keep", ())}
+            if "raises" in inputs:
+                record.fact("these arguments", _raised(call, inputs, arguments))
+                continue
             returned = _call(call, inputs, arguments)
             for name, tensor in state.items():
                 _same_kind(name, tensor, dtype)
@@ -54,7 +59,7 @@ def function(case: Case, objects: Sequence[Any], record: Record) -> None:
 
 def _value(value: Any, here: Place, dtype: str) -> Any:
     if isinstance(value, np.ndarray):
-        return here.tensor(value, dtype)
+        return here.tensor(value, "int64" if value.dtype.kind in "iu" else dtype)
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -65,6 +70,17 @@ def _call(call: Any, inputs: Mapping[str, Any], arguments: Mapping[str, Any]) ->
     keywords = {name: arguments[name] for name in names[star + 1 :]}
     check_call(call, inputs["name"], f"({', '.join(names)})", *positional, **keywords)
     return call(*positional, **keywords)
+
+
+def _raised(call: Any, inputs: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
+    """What the call did with arguments that it has to refuse; a stub that is not started is no refusal."""
+    try:
+        _call(call, inputs, arguments)
+    except (ProtocolError, NotImplementedError):
+        raise
+    except Exception as error:
+        return f"refused with {type(error).__name__}"
+    return "accepted"
 
 
 def _same_kind(name: str, tensor: torch.Tensor, dtype: str) -> None:

@@ -19,7 +19,7 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Inputs (N, D) in float32 and labels (N,) in int64, for training and for testing."""
+    """Inputs (N, D) in float32 and labels (N,) in int64 (`two_digits`: float64), for training and for testing."""
 
     train_x: torch.Tensor
     train_y: torch.Tensor
@@ -44,6 +44,22 @@ def digits(test: int = 360, seed: int = 0) -> Split:
     x, y = table[order, :64], table[order, 64]
     x = (x - x[test:].mean()) / x[test:].std()
     return _split(x, y, test)
+
+
+def two_digits(negative: int = 1, positive: int = 8, test: int = 360, seed: int = 0) -> Split:
+    """Two kinds of digits for a linear classifier: labels −1 and +1, a column of ones as input 65, all in float64.
+
+    Args:
+        negative, positive: the digits that are labelled −1 and +1.
+        test, seed: as for `digits`; of the images held out those of the two kinds remain.
+    """
+    every = digits(test, seed)
+    parts = []
+    for x, y in ((every.train_x, every.train_y), (every.test_x, every.test_y)):
+        wanted = (y == negative) | (y == positive)
+        inputs = torch.cat([x[wanted].double(), torch.ones(int(wanted.sum()), 1, dtype=torch.float64)], dim=1)
+        parts += [inputs, torch.where(y[wanted] == positive, 1.0, -1.0).double()]
+    return Split(*parts)
 
 
 def mnist1d(train: int = 4000, test: int = 1000, seed: int = 0) -> Split:

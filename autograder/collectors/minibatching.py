@@ -1,0 +1,210 @@
+"""What the notebook on minibatches needs beside functions and optimizers: losses, epochs, closures, micro-batches."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+
+from autograder.collectors.common import check_call, place, the_class, the_function
+from autograder.collectors.optimizer import build
+from autograder.evidence import ProtocolError, Record
+from autograder.exercise import Case
+
+Tensor = torch.Tensor
+
+# --- per-example gradients ------------------------------------------------------------------------------------------
+
+#: Loss of one example (x: (D,), y: 0-dim) by name: cases are plain data and cannot hold a function.
+LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "squared": lambda w, x, y: 0.5 * (x @ w - y) ** 2,
+    "logistic": lambda w, x, y: torch.nn.functional.softplus(-y * (x @ w)),
+    "tanh": lambda w, x, y: (torch.tanh(x @ w) - y) ** 2,
+}
+
+
+def per_example(case: Case, objects: Sequence[Any], record: Record) -> None:
+    """Call `per_example_gradients` once. Inputs: loss (a name of `LOSSES`), w, X, y, dtype."""
+    inputs, name = case.inputs, "per_example_gradients"
+    call = the_function(objects[0], name)
+    dtype = getattr(torch, inputs.get("dtype", "float64"))
+    w, X, y = (torch.tensor(inputs[key], dtype=dtype) for key in ("w", "X", "y"))
+    before = w.clone()
+    arguments = (LOSSES[inputs["loss"]], w, X, y)
+    check_call(call, name, "(loss_fn, w, X, y)", *arguments)
+    returned = call(*arguments)
+    if returned is None:
+        raise ProtocolError("The function returned None; it should return the gradients, a tensor of shape (N, D)")
+    record.array("the table of gradients", returned)
+    same = torch.equal(before, w) and not w.requires_grad
+    record.fact("argument w", "unchanged" if same else "changed; work on a copy: w.detach().clone()")
+
+
+# --- an iterator over minibatches -----------------------------------------------------------------------------------
+
+#: The rules that a case of `batches` can look at.
+LOOKS = ("coverage", "epochs", "seeds", "torch")
+
+
+def batches(case: Case, objects: Sequence[Any], record: Record) -> None:
+    """Play two epochs of `minibatches` and write down what they are like.
+
+    Inputs: n, batch_size, drop_last (None: left to the default), seed, look_at (names of `LOOKS`).
+    """
+    inputs = case.inputs
+    call = the_function(objects[0], "minibatches")
+    generator = torch.Generator().manual_seed(inputs["seed"])
+    state = torch.get_rng_state()
+    first, second = (_epoch(call, inputs, generator) for _ in range(2))
+    touched = not torch.equal(state, torch.get_rng_state())
+    looks = inputs["look_at"]
+    if "coverage" in looks:
+        _coverage(record, first, inputs["n"])
+    if "epochs" in looks:
+        ordered = [i for batch in first for i in batch] == list(range(inputs["n"]))
+        record.fact("order of epoch 1", "0, 1, 2, …" if ordered else "shuffled")
+        record.fact("epoch 2", _compared(first, second))
+        record.fact("torch's global random state", "changed" if touched else "untouched")
+    if "seeds" in looks:
+        again = _epoch(call, inputs, torch.Generator().manual_seed(inputs["seed"]))
+        other = _epoch(call, inputs, torch.Generator().manual_seed(inputs["seed"] + 1))
+        record.fact("batches from the same seed", "the same" if again == first else "others")
+        record.fact("batches from another seed", "the same" if other == first else "others")
+    if "torch" in looks:
+        record.fact("first batch of a new generator", ", ".join(map(str, first[0])) if first else "none")
+
+
+def _epoch(call: Callable[..., Any], inputs: Mapping[str, Any], generator: torch.Generator) -> list[list[int]]:
+    """One epoch as lists of indices. Raises ProtocolError for anything that is no iterable of LongTensors."""
+    options = {} if inputs["drop_last"] is None else {"drop_last": inputs["drop_last"]}
+    arguments = (inputs["n"], inputs["batch_size"], generator)
+    check_call(call, "minibatches", "(n, batch_size, generator, drop_last=False)", *arguments, **options)
+    found = call(*arguments, **options)
+    if not isinstance(found, Iterable) or isinstance(found, (str, torch.Tensor)):
+        raise ProtocolError(f"minibatches should yield index tensors, but it returned a {type(found).__name__}")
+    most = inputs["n"] + 2  # an endless iterator ends here
+    rows = []
+    for batch in islice(iter(found), most):
+        if not isinstance(batch, torch.Tensor) or batch.dtype != torch.int64 or batch.dim() != 1:
+            kind = f"{batch.dim()}-dim {batch.dtype}" if isinstance(batch, torch.Tensor) else type(batch).__name__
+            raise ProtocolError(f"A batch should be a 1-dim tensor of torch.int64, but it is: {kind}")
+        rows.append(batch.tolist())
+    if len(rows) == most:
+        raise ProtocolError(f"One epoch gave more than {most - 1} batches: it should end when the data are used up")
+    return rows
+
+
+def _coverage(record: Record, rows: Sequence[Sequence[int]], n: int) -> None:
+    times = Counter(i for row in rows for i in row)
+    repeated = [i for i in times if times[i] > 1]
+    outside = [i for i in times if not 0 <= i < n]
+    record.fact("indices that come twice in an epoch", str(len(repeated)))
+    record.fact("indices that never come in an epoch", str(n - len(times) + len(outside)))
+    record.fact("indices that do not exist", str(len(outside)))
+    sizes = sorted((len(row) for row in rows), reverse=True)
+    record.fact("batch sizes, the largest first", ", ".join(map(str, sizes)) or "none")
+
+
+def _compared(first: list[list[int]], second: list[list[int]]) -> str:
+    if first == second:
+        return "the same batches in the same order"
+    if {frozenset(row) for row in first} == {frozenset(row) for row in second}:
+        return "the same batches in another order"
+    return "new batches"
+
+
+# --- a closure ------------------------------------------------------------------------------------------------------
+
+
+def closure(case: Case, objects: Sequence[Any], record: Record) -> None:
+    """Step with a closure that computes the gradient of ½ Σ (w − target)². Inputs: those of `optimizer`, and target."""
+    cls = the_class(objects[0], "the optimizer", ["step"])
+    inputs = case.inputs
+    parameter = torch.nn.Parameter(torch.tensor(inputs["params"][0]))
+    target = torch.tensor(inputs["target"])
+    opt = build(cls, [parameter], inputs)
+    calls = 0
+
+    def evaluate() -> Tensor:
+        nonlocal calls
+        calls += 1
+        parameter.grad = None
+        loss = 0.5 * ((parameter - target) ** 2).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    record.row("parameter 0", parameter)
+    for number in range(1, inputs["steps"] + 1):
+        before, calls = evaluate().item(), 0
+        returned = opt.step(evaluate)
+        record.first("calls of the closure in a step", str(calls), "1")
+        record.first("what step(closure) returns", _described(returned, before, number), "the closure's loss")
+        record.row("parameter 0", parameter)
+
+
+def _described(returned: object, loss: float, number: int) -> str:
+    if returned is None:
+        return "None"
+    value = returned.item() if isinstance(returned, torch.Tensor) and returned.numel() == 1 else returned
+    right = isinstance(value, (int, float)) and np.isclose(value, loss, rtol=1e-9)
+    return "the closure's loss" if right else f"something else in step {number}"
+
+
+# --- micro-batches --------------------------------------------------------------------------------------------------
+
+PEAK = "peak bytes over those of one micro-batch"
+SEEN = "examples that the model is given at once"
+
+
+def accumulate(case: Case, objects: Sequence[Any], record: Record) -> None:
+    """Call `accumulate_gradients` on a network with one hidden layer and record what `.grad` holds afterwards.
+
+    Inputs: weights (four arrays), X, y, micro_batch, stale (is there a gradient from before?), dtype, device. On the
+    pretend device the peak of new bytes is compared with that of one micro-batch's forward and backward.
+    """
+    inputs, name = case.inputs, "accumulate_gradients"
+    call = the_function(objects[0], name)
+    dtype = inputs.get("dtype", "float64")
+    with place(inputs.get("device", "cpu")) as here:
+        model = _network([here.tensor(array, dtype) for array in inputs["weights"]])
+        X, y = here.tensor(inputs["X"], dtype), here.tensor(inputs["y"], dtype)
+        arguments = (model, _mean_squared_error, X, y, inputs["micro_batch"])
+        check_call(call, name, "(model, loss_fn, X, y, micro_batch)", *arguments)
+        if here.counter:
+            with here.counter.section("one micro-batch") as one:
+                few = inputs["micro_batch"]
+                _mean_squared_error(model(X[:few]), y[:few]).backward()  # type: ignore[no-untyped-call]
+            model.zero_grad(set_to_none=True)
+            seen = [0]
+            model.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+            with here.counter.section("all") as all_:
+                call(*arguments)
+            record.fact(PEAK, round(all_.peak_bytes / max(one.peak_bytes, 1), 2))
+            record.fact(SEEN, float(max(seen)))
+        else:
+            for parameter in model.parameters():
+                parameter.grad = torch.ones_like(parameter) if inputs.get("stale") else None
+            call(*arguments)
+        for i, (parameter, array) in enumerate(zip(model.parameters(), inputs["weights"], strict=True)):
+            if parameter.grad is None:
+                raise ProtocolError(f"{name} should write .grad, but parameter {i}'s is None afterwards")
+            record.array(f"gradient of parameter {i}", parameter.grad)
+            same = np.array_equal(here.counter.fetch(parameter) if here.counter else parameter.detach().cpu(), array)
+            record.first("the weights", "unchanged" if same else "changed; only .grad should change", "unchanged")
+
+
+def _network(weights: Sequence[Tensor]) -> torch.nn.Sequential:
+    """Linear, tanh, linear, with these weights: (hidden, D), (hidden,), (1, hidden), (1,)."""
+    hidden, inputs = weights[0].shape
+    model = torch.nn.Sequential(torch.nn.Linear(inputs, hidden), torch.nn.Tanh(), torch.nn.Linear(hidden, 1))
+    for layer, pair in zip((model[0], model[2]), (weights[:2], weights[2:]), strict=True):
+        layer.weight, layer.bias = (torch.nn.Parameter(tensor) for tensor in pair)
+    return model
+
+
+def _mean_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    return ((outputs - targets) ** 2).mean()
