@@ -87,7 +87,7 @@ SAMPLE, SUMS = "average (first 64 times, then 192 sampled ones)", "average (64 s
 
 
 def long_average(case: Case, objects: Sequence[Any], record: Record) -> None:
-    """Average a long series that is drawn here. Inputs: name, steps, beta, seed, noise, device.
+    """Average a long series that is drawn here. Inputs: name, steps, beta, seed, noise, dtype, device.
 
     The evidence is small: the first averages, averages at times drawn from the seed, and sums of all averages with
     random signs. Rehearsals on short series count launches and bytes. With `limits` these are facts, the long series
@@ -106,7 +106,7 @@ def long_average(case: Case, objects: Sequence[Any], record: Record) -> None:
             averages = counted.play(inputs["steps"])
         else:
             with place(device) as here:
-                x = here.tensor(drawn_series(inputs, inputs["steps"]), "float32")
+                x = here.tensor(drawn_series(inputs, inputs["steps"]), inputs["dtype"])
                 averages = as_array(_averages(average, inputs["name"], x, inputs["beta"], record))
         if averages is not None:
             _record_sample(record, averages, inputs["seed"])
@@ -149,7 +149,7 @@ class _Counted:
 
         counter = LaunchCounter() if self.device == PRETEND else LaunchCounter("plain", "cpu")
         with counter:
-            x = Place(counter.device, counter).tensor(drawn_series(self.inputs, steps), "float32")
+            x = Place(counter.device, counter).tensor(drawn_series(self.inputs, steps), self.inputs["dtype"])
             with counter.section(f"{steps:,} times") as section:
                 try:
                     returned = _averages(self.average, self.inputs["name"], x, self.inputs["beta"])

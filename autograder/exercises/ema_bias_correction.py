@@ -60,7 +60,9 @@ def _series_cases(name: str, main: str, rng: Generator, hidden: bool) -> tuple[C
     return (
         case("a series of numbers", main, (int(lengths[0]),), _beta(rng, 0.8, 0.95)),
         case("four series at once", main, (int(lengths[1]), 4), _beta(rng, 0.55, 0.75)),
-        case("matrices in float32", "shapes and dtypes", (int(lengths[2]), 2, 3), _beta(rng, 0.9, 0.98), dtype="float32"),
+        case(
+            "matrices in float32", "shapes and dtypes", (int(lengths[2]), 2, 3), _beta(rng, 0.9, 0.98), dtype="float32"
+        ),
         # its numbers are no news: visible only
         *(() if hidden else (case("another device", "shapes and dtypes", (4, 2), 0.7, device=PRETEND),)),
         case("a single value", "edge cases", (1, 3), _beta(rng, 0.6, 0.9)),
@@ -128,7 +130,7 @@ def _weights_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
             "returns": "weights",
         }
         # weights in float32 are right as well
-        return _case(title, group, "function", inputs, hidden=hidden, tolerance=1e-6)
+        return _case(title, group, "function", inputs, hidden=hidden, tolerance=1e-5)
 
     lengths = rng.integers(8, 25, 2) if hidden else (10, 20)
     return (
@@ -215,7 +217,9 @@ LONG_TOLERANCE = 3e-5
 
 _LONG_LIMITS = (
     Limit(
-        MIXES, 0, "{count} operations mix devices. Make new tensors where the series lives: torch.arange(T, device=x.device)."
+        MIXES,
+        0,
+        "{count} operations mix devices. Make new tensors where the series lives: torch.arange(T, device=x.device).",
     ),
     Limit(
         SYNCS,
@@ -251,25 +255,25 @@ def _exact_beta(rng: Generator) -> float:
 def _parallel_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     def short(title: str, shape: tuple[int, ...], beta: float) -> Case:
         inputs = {"name": "ema_parallel", "x": _stream(rng, shape), "beta": beta}
-        return _case(title, "values", "series", inputs, hidden=hidden)
+        # β^k in float32 is good enough here: how β is rounded has cases of its own
+        return _case(title, "values", "series", inputs, hidden=hidden, tolerance=1e-6)
 
     def long(title: str, group: str, beta: float, *limits: Limit, device: str = "cpu") -> Case:
         steps = int(rng.integers(98_000, 102_000)) if hidden else STEPS
         seed = int(rng.integers(2**62))
-        inputs = {"name": "ema_parallel", "steps": steps, "beta": beta, "seed": seed, "noise": 0.15, "device": device}
-        return _case(
-            title, group, "long_average", inputs, hidden=hidden, limits=limits, tolerance=LONG_TOLERANCE
-        )
+        inputs = {"name": "ema_parallel", "steps": steps, "beta": beta, "seed": seed, "noise": 0.15}
+        inputs |= {"device": device, "dtype": "float32"}
+        return _case(title, group, "long_average", inputs, hidden=hidden, limits=limits, tolerance=LONG_TOLERANCE)
 
     length = int(rng.integers(33, 60)) if hidden else 37
-    exact = int(rng.integers(50, 60)) / 64  # float32 represents it: the rounding of β has a group of its own
+    exact = int(rng.integers(50, 60)) / 64  # float32 represents it
     quick, slow = (_beta(rng, 0.5, 0.6), _beta(rng, 0.93, 0.99)) if hidden else (0.5, 0.98)
     return (
         short("six short series", (length, 2, 3), exact),
         short("a single value", (1, 2), 0.75),
-        long(f"{'about ' if hidden else ''}100,000 times, β near 0.5", "long series", quick),
-        long("100,000 times, β between 0.93 and 0.99", "long series", slow),
-        long("100,000 times, β near 0.9999", "long series", _awkward_beta(rng)),
+        long("a long series, β near 0.5", "long series", quick),
+        long("a long series, β between 0.93 and 0.99", "long series", slow),
+        long("a long series, β near 0.9999", "long series", _awkward_beta(rng)),
         long("counted on a device", "launches", _exact_beta(rng), *_LONG_LIMITS, device=PRETEND),
     )
 
@@ -337,11 +341,7 @@ def _module_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     return (
         case("the copy is fresh", "average", _module_inputs(rng, beta(), updates)),
         case("in float32", "average", _module_inputs(rng, beta(), 4, dtype="float32")),
-        *(
-            ()
-            if hidden
-            else (case("another device", "average", _module_inputs(rng, 0.8, 2, device=PRETEND)),)
-        ),
+        *(() if hidden else (case("another device", "average", _module_inputs(rng, 0.8, 2, device=PRETEND)),)),
         case("trained before the first update", "first update", _module_inputs(rng, beta(), 4, fresh=False)),
         case("a model with BatchNorm", "buffers", _module_inputs(rng, beta(), 4, buffers=True)),
         case("the model and the graph", "side effects", _module_inputs(rng, beta(), 3, rules=True)),
@@ -456,7 +456,8 @@ QUIZZES = (
             "β for a third of the noise",
             170 / 172,
             {
-                170 / 172: "Right. The variance has to fall to a ninth: from 1/19 to 1/171, and β = (1 − 1/171)/(1 + 1/171).",
+                170
+                / 172: "Right. The variance has to fall to a ninth: from 1/19 to 1/171, and β = (1 − 1/171)/(1 + 1/171).",
                 1 - 0.1 / 3: "That makes the window three times as long, and the standard deviation √3 times smaller. "
                 "Three times less noise takes nine times the window.",
                 56 / 58: "That divides the variance by 3. The standard deviation is its root.",

@@ -137,10 +137,8 @@ def weights(faults: Faults) -> Callable[..., Tensor]:
 
     def ema_weights(t: int, beta: float) -> Tensor:
         age = torch.arange(t - 1, -1, -1, dtype=torch.float64)
-        base, scale = {"swapped": (1 - beta, beta), "sum": (beta, 1.0)}.get(
-            _switch(faults, "roles"), (beta, 1 - beta)
-        )
-        result = scale * base ** (age + _switch(faults, "power"))
+        base, scale = {"swapped": (1 - beta, beta), "sum": (beta, 1.0)}.get(_switch(faults, "roles"), (beta, 1 - beta))
+        result: Tensor = scale * base ** (age + _switch(faults, "power"))
         if _switch(faults, "start") == "first value":
             result[0] = beta ** (t - 1)
         how = _switch(faults, "weights")
@@ -359,7 +357,7 @@ WEIGHTS_ROWS: dict[str, Row] = {
 CORRECTED_ROWS: dict[str, Row] = {
     "E2": Row(
         "no bias correction",
-        "These are the plain averages of section 2.1. They start at 0 and are too small by the factor 1 − β^t.",
+        "These are the plain averages of (2.1). They start at 0 and are too small by the factor 1 − β^t.",
         _2_5,
         {"corrector": "none"},
         coincides="for β = 0",

@@ -48,7 +48,7 @@ def _doubling(x: Tensor, beta: float, faults: Faults) -> Tensor:
         y = torch.cat([x[:1], y[1:]])
     rounds = math.log2(len(x)) if len(x) > 1 else 0
     for number in range(int(rounds) if faults.get("rounds") == "too few" else math.ceil(rounds)):
-        factor = powers if faults.get("factor") == "beta" else powers ** 2**number
+        factor = powers if faults.get("factor") == "beta" else powers**2**number
         y = y + factor * _shifted(y, 2**number, faults.get("shift", ""))
     return y
 
@@ -154,7 +154,7 @@ ROWS: dict[str, Row] = {
     ),
     "E45": Row(
         "one doubling too few",
-        "The last round is missing: for T = 37 it takes 6 rounds (2⁶ = 64 ≥ 37), not 5. Go on while the shift is smaller than T.",
+        "The last round is missing: for T = 37 it takes 6 rounds (2⁶ = 64 ≥ 37), not 5. Go on while the shift is below T.",
         _2_10,
         {"rounds": "too few"},
         coincides="when T is a power of 2",

@@ -38,7 +38,8 @@ class Simulator(torch.nn.Module):
 
     def update(self, model: torch.nn.Module) -> None:
         faults = self.faults
-        averaged, current = list(self.module.parameters()), list(model.parameters())
+        averaged: list[Tensor] = list(self.module.parameters())
+        current: list[Tensor] = list(model.parameters())
         first = self.updates == 0 and faults.get("first") != "averaged"
         if faults.get("into") == "model":
             averaged, current = current, averaged
