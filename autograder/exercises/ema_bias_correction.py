@@ -75,7 +75,7 @@ RECURSIVE = CodeExercise(
     "The average as a recursion",
     "statistic",
     NOTEBOOK,
-    {"series": 1.5, "shapes and dtypes": 1.0, "edge cases": 0.5},
+    {"series": 1.0, "shapes and dtypes": 0.5, "edge cases": 0.5},
     difficulty=1,
     minutes=10,
     objects=("ema",),
@@ -484,6 +484,26 @@ QUIZZES = (
             tolerance=1e-6,
         ),
     ),
+    _quiz(
+        7,
+        "How much of the first model is left",
+        Part(
+            "weight of the first model",
+            0.9999**9999,
+            {
+                0.9999
+                ** 9999: "Right. The first update copied it, so it counts β⁹⁹⁹⁹ = 0.37. Start to average later, or with a "
+                "smaller β.",
+                1 - 0.9999**9999: "That is what all the others count together.",
+                0.0001: "That is what the last model counts, 1 − β. The first one was copied, and counted 1 at that time.",
+                0.0001
+                * 0.9999**9999: "That would be (1 − β)·β⁹⁹⁹⁹, the weight after a start at 0. The first update copies.",
+                "other": "After the first update the model counts 1. Each of the 9,999 later ones multiplies that by β.",
+            },
+            tolerance=0.01,
+        ),
+        difficulty=2,
+    ),
 )
 
 UNROLL = WrittenExercise(
@@ -504,4 +524,5 @@ EXERCISES: tuple[Exercise, ...] = (
     QUIZZES[5],
     PARALLEL,
     AVERAGE,
+    QUIZZES[6],
 )

@@ -119,7 +119,7 @@ ROWS: dict[str, Row] = {
     "E52": Row(
         "the update builds a graph",
         "The averaged parameters now depend on the model's, in autograd's graph, and the graph grows with every update "
-        "until memory is full. Put `@torch.no_grad()` above `update`.",
+        "until memory is full. Update under `torch.no_grad()`.",
         "section 6, the table of rules",
         {"graph": "kept"},
         coincides="in the values",
