@@ -45,7 +45,7 @@ def _averages(
     check_call(average, name, "(x, beta)", x, beta)
     returned = average(x, beta)
     if not isinstance(returned, torch.Tensor):
-        raise ProtocolError(f"{name} should return a tensor, not a {type(returned).__name__}")
+        raise ProtocolError(f"{name} should return a tensor, not {type(returned).__name__}")
     if returned.shape != x.shape:
         raise ProtocolError(f"{name} returned shape {tuple(returned.shape)} for a series of shape {tuple(x.shape)}")
     if record is not None:

@@ -84,6 +84,7 @@ RECURSIVE = CodeExercise(
     reference=lambda: (bank.with_adam,),
     compares="every average with exp_avg of torch.optim.Adam",
     misconceptions=recognise(bank.RECURSIVE_ROWS, bank.RECURSIVE_ROWS, lambda faults: (bank.recursive(faults),)),
+    combine=lambda faults: (bank.recursive(faults),),
     hints=(
         "One loop over time. It carries a single tensor, the average so far, which starts at 0.",
         "In each step: m = beta * m + (1 - beta) * value. Collect the averages in a list, and make one tensor of the list "
@@ -108,6 +109,7 @@ CORRECTED = CodeExercise(
     reference=lambda: (bank.corrected_with_adam,),
     compares="every average with exp_avg of torch.optim.Adam over 1 − β^t",
     misconceptions=recognise(bank.CORRECTED_ROWS, bank.CORRECTED_ROWS, lambda faults: (bank.corrected(faults),)),
+    combine=lambda faults: (bank.corrected(faults),),
     hints=(
         "The recursion stays as it is. Only what you write into the result is divided by something.",
         "Row t (counted from 1) is m_t / (1 - beta**t). Do not put the quotient back into m.",
@@ -155,6 +157,7 @@ WEIGHTS = CodeExercise(
     reference=lambda: (bank.weights_with_adam,),
     compares="every weight with what a 1 in that step leaves in exp_avg of torch.optim.Adam",
     misconceptions=recognise(bank.WEIGHTS_ROWS, bank.WEIGHTS_ROWS, lambda faults: (bank.weights(faults),)),
+    combine=lambda faults: (bank.weights(faults),),
     hints=(
         "How old is each value at time t? The newest one has age 0, the oldest one t − 1.",
         "The weight of a value of age k is (1 - beta) * beta**k. Index 0 belongs to the oldest, so the ages run down: t − 1, "
@@ -198,6 +201,7 @@ HORIZON = CodeExercise(
     reference=bank.horizon_by_definition,
     compares="each number with its definition: the half-life by bisection, window and variance as sums over the weights",
     misconceptions=recognise(bank.HORIZON_ROWS, bank.HORIZON_ROWS, bank.horizon),
+    combine=bank.horizon,
     hints=(
         "All three follow from the weights (1 − β)·β^k of an average that has been running for ever, and from the "
         "geometric series.",
@@ -362,6 +366,7 @@ AVERAGE = CodeExercise(
     reference=lambda: (ema_modules.TorchEMA,),
     compares="every parameter and buffer after every update with torch's AveragedModel",
     misconceptions=recognise(ema_modules.ROWS, ema_modules.ROWS, lambda faults: (ema_modules.averaged(faults),)),
+    combine=lambda faults: (ema_modules.averaged(faults),),
     hints=(
         "Two loops: one over the parameters of both models, which are averaged, and one over their buffers, which are copied.",
         "The first update copies the parameters. Count updates in self.updates. zip(self.module.parameters(), "
