@@ -96,7 +96,8 @@ def _refuse_borrowed(exercise: CodeExercise, objects: Sequence[Any]) -> None:
     """The exercise is to write what torch has: torch's own class, or a subclass of it, is no answer."""
     for given in objects:
         for base in getattr(given, "__mro__", ()):
-            name = f"torch.optim.{base.__name__}"
+            short, full = f"torch.optim.{base.__name__}", f"{base.__module__}.{base.__name__}"
+            name = full if full in exercise.forbidden else short
             if base.__module__.startswith("torch.optim") and name in exercise.forbidden:
                 borrowed = f"{given.__name__} is" if given is base else f"{given.__name__} builds on"
                 raise CheckFailed(f"{borrowed} {name}, the reference itself: write the update yourself")

@@ -83,10 +83,10 @@ class _Counted(Run):
 def _facts(record: Record, inputs: Mapping[str, Any], few: _Counted, many: _Counted) -> None:
     mixes = [event for run in (few, many) for section in run.sections for event in section.mixes]
     record.fact(MIXES, float(len(mixes)))
-    record.fact(f"{MIXES}: where", _lines(mixes))
+    record.fact(f"{MIXES}: where", event_lines(mixes))
     syncs = max((section.syncs for section in many.counted), key=len, default=[])
     record.fact(SYNCS, float(len(syncs)))
-    record.fact(f"{SYNCS}: where", _lines(syncs))
+    record.fact(f"{SYNCS}: where", event_lines(syncs))
     if not many.counted:
         return
     one, all_ = few.most_launches(), many.most_launches()
@@ -102,7 +102,7 @@ def _facts(record: Record, inputs: Mapping[str, Any], few: _Counted, many: _Coun
     record.fact(BYTES, round(max(section.allocated_bytes for section in many.counted) / size, 2))
 
 
-def _lines(events: Sequence[Event]) -> list[str]:
+def event_lines(events: Sequence[Event]) -> list[str]:
     """Each line of student code once, in order, the first five."""
     lines = []
     for event in events:
