@@ -876,7 +876,7 @@ MUTANTS: Mutants = {
         ("M6", "old buffer", (_OldBuffer,)),
         ("M33d", "no dampening", (_NoDampening,)),
         ("M4", "lr inside", (_LrInside,)),
-        ("M58", "no nesterov", (_NoLookAhead,)),
+        ("M6", "no nesterov", (_NoLookAhead,)),
         ("M62", "buf = p.grad", (_Aliased,)),
         ("M10", "add_ on p.grad", (_GradientChanged,)),
         ("M63", "decay last", (_DecayLast,)),

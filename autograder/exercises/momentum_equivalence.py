@@ -298,7 +298,8 @@ def _sgd_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         return _case(title, group, collector, inputs, hidden=hidden, may_lack=STATE_NAMES)
 
     cases = [
-        case("momentum at constant lr", "momentum", _one_group(rng, shapes, momentum)),
+        # the gradient tensor of step 1 is used again in step 2, as after zero_grad(set_to_none=False)
+        case("momentum at constant lr", "momentum", _one_group(rng, shapes, momentum, reuse=[2])),
         case("without momentum", "momentum", _one_group(rng, shapes[:2], {"lr": lr})),
         case(
             "momentum, lr changed half-way", "momentum", _one_group(rng, shapes[:2], momentum, lrs=changing_lrs([lr]))

@@ -179,12 +179,13 @@ ROWS: dict[str, Row] = {
     ),
     "M3": Row(
         "the first gradient is damped",
-        "Your buffer starts at (1 − dampening)·g. torch's starts at g itself: dampening acts from the second step "
-        "on. (With the first step damped and dampening = momentum you would have the average of equation (3.3); "
-        "torch has not.)",
+        "Your buffer starts at (1 − dampening)·g (or you multiply the whole step by 1 − dampening, which gives the "
+        "same weights). torch's buffer starts at g itself: dampening acts from the second step on. Damped from the "
+        "first step on, with dampening = momentum, it would be the average of equation (3.3); torch's is not.",
         "equation (3.8)",
         {"first": "damped"},
         coincides="with dampening = 0",
+        also=({"dampening": "on the step"},),
     ),
     "M33d": Row(
         "dampening is ignored",
@@ -207,26 +208,15 @@ ROWS: dict[str, Row] = {
         {"dampening": "on the buffer"},
         coincides="with dampening = 0",
     ),
-    "M36d": Row(
-        "dampening scales the step, not the gradient in the buffer",
-        "The buffer takes up gradients in full, and the step is multiplied by 1 − dampening, the first one too.",
-        "equation (3.8)",
-        {"dampening": "on the step"},
-        coincides="with dampening = 0",
-    ),
     "M6": Row(
-        "Nesterov with the old buffer",
-        "You compute g + mu·b with the b of the step before. The buffer is updated first: its new value looks ahead.",
+        "Nesterov with the old buffer (or not at all)",
+        "You use g + mu·b with the b of the step before, or do not read group['nesterov']. Without dampening the "
+        "two are the same: g + mu·b_old is the new buffer, so your look ahead is plain momentum. Update the buffer "
+        "first, then look ahead with it.",
         "equation (3.10)",
         {"nesterov": "old buffer"},
         coincides="with nesterov=False",
-    ),
-    "M58": Row(
-        "nesterov is ignored",
-        "With nesterov=True the direction is g + mu·b. Read group['nesterov'].",
-        "equation (3.10)",
-        {"nesterov": "ignored"},
-        coincides="with nesterov=False",
+        also=({"nesterov": "ignored"},),
     ),
     "M59": Row(
         "Nesterov without the gradient",
@@ -495,7 +485,8 @@ class _Foreach(torch.optim.Optimizer):
         if f.get("sync") == "each" and all(bool((g == 0).all()) for g in grads):
             return
         for p in ps:
-            self.state[p].setdefault("momentum_buffer", self._start(p))
+            if "momentum_buffer" not in self.state[p]:
+                self.state[p]["momentum_buffer"] = self._start(p)
         bufs, mu, rate = [self.state[p]["momentum_buffer"] for p in ps], group["momentum"], -group["lr"]
         if f.get("buffer") == "swapped":
             mu = 1 - mu
@@ -525,7 +516,7 @@ class _Foreach(torch.optim.Optimizer):
 def foreach_optimizer(faults: Faults) -> tuple[type]:
     """A wrong `ForeachMomentum`."""
     if faults.get("loop"):
-        return (type("ForeachMomentum", (_Loop,), {}),)
+        return (type("ForeachMomentum", (_Loop,), {"faults": dict(faults)}),)
     return (type("ForeachMomentum", (_Foreach,), {"faults": dict(faults)}),)
 
 
@@ -540,13 +531,17 @@ class _Loop(Simulator):
                     state = self.state[p]
                     if "momentum_buffer" not in state:
                         state["momentum_buffer"] = torch.zeros_like(p)
-                    p.sub_(group["lr"] * state["momentum_buffer"].mul_(group["momentum"]).add_(p.grad))
+                    buffer = state["momentum_buffer"].mul_(group["momentum"]).add_(p.grad)
+                    if self.faults.get("loop") == "with temporaries":
+                        p.sub_(group["lr"] * buffer)
+                    else:
+                        p.add_(buffer, alpha=-group["lr"])
 
 
 _SECTION = "section 8, the three rules"
 
 FOREACH_ROWS: dict[str, Row] = {
-    "F1": replace(adam_foreach.ROWS["F1"], reread=_SECTION),
+    "F1": replace(adam_foreach.ROWS["F1"], reread=_SECTION, also=({"loop": "with temporaries"},)),
     "F2": Row(
         adam_foreach.ROWS["F2"].title,
         "`.item()`, `float(…)`, `bool(…)`, `if` or `.all()` in a condition on a device tensor makes Python wait "

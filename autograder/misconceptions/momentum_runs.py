@@ -87,12 +87,11 @@ def schedule_functions(faults: Faults) -> tuple[Callable[..., Any], ...]:
 LR_CHANGE_ROWS: dict[str, Row] = {
     "M4": Row(
         "lr inside the velocity is taken for torch's form",
-        "Nothing happens to v when the lr changes. Equivalent here at constant lr; different when the lr changes, "
-        "because the old velocity still moves at the old lr, while torch multiplies its whole buffer by the new "
-        "one.",
+        "Your run goes on with the velocity as it is when the lr changes. Equivalent here at constant lr; different"
+        " when the lr changes, because the old velocity still moves at the old lr, while torch multiplies its whole"
+        " buffer by the new one.",
         "equation (3.11)",
-        {"ratio": "none"},
-        also=({"when": "never"},),
+        {"when": "never"},
         coincides="at constant lr, where the two forms are the same optimizer",
     ),
     "M33": Row(
@@ -140,10 +139,14 @@ LR_CHANGE_ROWS: dict[str, Row] = {
         also=({"zero": "zeroes"}, {"zero": "divides"}),
     ),
     "M9v": Row(
-        "the velocity is not updated in place",
-        "`v = v * …` makes a new tensor that only your function knows. Write `v.mul_(…)`.",
+        "the velocity is not changed",
+        "After rescale_velocity the caller's v is what it was. `v = v * …` makes a new tensor that only your "
+        "function knows: write `v.mul_(…)`. (To leave v alone on purpose is right at constant lr only; when the lr "
+        "changes torch's form is another one.)",
         "the docstring: in place",
         {"write": "rebound"},
+        coincides="at constant lr",
+        also=({"ratio": "none"},),
     ),
     "W16": Row(
         "every row of the trajectory is the last weight",
