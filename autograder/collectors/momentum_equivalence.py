@@ -52,8 +52,8 @@ def _outcome(function: Any, arguments: Sequence[Any]) -> str:
     except NotImplementedError:
         raise
     except Exception as error:  # whatever it is, it is what happened
-        return f"raises {type(error).__name__}"
-    return "raises nothing"
+        return f"refused with {type(error).__name__}"
+    return "accepted"
 
 
 def _record_returned(record: Record, call: dict[str, Any], name: str, returned: object) -> None:
@@ -135,5 +135,5 @@ def _construction(cls: type, options: dict[str, Any]) -> str:
     try:
         cls([torch.nn.Parameter(torch.zeros(2))], **options)
     except Exception as error:  # whatever it is, it is what happened
-        return f"raises {type(error).__name__}"
-    return "is accepted"
+        return f"refused with {type(error).__name__}"
+    return "accepted"

@@ -159,9 +159,12 @@ _CONVERT_USAGES = ["(lr_trad, mu)", "(lr_avg, mu)", "(m, lr_trad, mu)", "(weight
 
 
 def _convert_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
-    numbers = [(0.03, 0.9), (0.2, 0.75), (0.1, 0.0)]
+    numbers = [(0.03, 0.9), (0.2, 0.75), (0.1, 0.3)]
     if hidden:
-        numbers = [(rounded(rng.uniform(0.01, 0.3)), rounded(mu)) for mu in (rng.uniform(0.6, 0.99), 0.99, 0.0)]
+        numbers = [
+            (rounded(rng.uniform(0.01, 0.3)), rounded(mu))
+            for mu in (rng.uniform(0.6, 0.95), 0.99, rng.uniform(0.2, 0.4))
+        ]
 
     def call(index: int, arguments: list[Any], shown: str, number: int) -> dict[str, Any]:
         name = _CONVERT_NAMES[index]
@@ -288,10 +291,10 @@ def _sgd_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     momentum = {"lr": lr, "momentum": mu}
     shapes: list[Shape] = [(6,), (2, 3), ()]
     full = {**momentum, "weight_decay": wd}
-    second = {
-        "lr": rounded(lr * 1.7), "momentum": rounded(mu * 0.7), "weight_decay": rounded(wd * 0.5), "nesterov": True
-    }  # fmt: skip
-    first = {**full, "dampening": dampening, "nesterov": False}
+    second = {"lr": rounded(lr * 1.7), "momentum": rounded(mu * 0.7), "weight_decay": rounded(wd * 0.5)}
+    # alike in lr and momentum: whoever takes those from the wrong group loses the points of "parameter groups" only
+    damped = {**momentum, "dampening": dampening, "nesterov": False}
+    ahead = {**momentum, "dampening": 0.0, "nesterov": True}
 
     def case(title: str, group: str, inputs: dict[str, Any], collector: str = "optimizer") -> Case:
         return _case(title, group, collector, inputs, hidden=hidden, may_lack=STATE_NAMES)
@@ -310,16 +313,21 @@ def _sgd_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         ),
         case("dampening", "dampening and nesterov", _one_group(rng, shapes, {**momentum, "dampening": dampening})),
         case("nesterov=True", "dampening and nesterov", _one_group(rng, shapes, {**momentum, "nesterov": True})),
+        case(
+            "a damped group and a Nesterov group",
+            "dampening and nesterov",
+            {**_two_groups(rng, damped, ahead), "lrs": None},
+        ),
         case("what is refused", "dampening and nesterov", _refused(rng, hidden), "refusals"),
         case("weight_decay", "weight decay (L2)", _one_group(rng, shapes, full)),
         case("weight_decay and nesterov", "weight decay (L2)", _one_group(rng, shapes, {**full, "nesterov": True})),
-        case("two groups, lr changed half-way", "parameter groups", with_buffer(_two_groups(rng, first, second))),
-        case("a parameter that joins late", "late gradients", _late(_one_group(rng, [(6,), (5,), (2, 3)], full))),
-        case("float32", "dtypes and devices", _one_group(rng, shapes, full, dtype="float32")),
-        case("bfloat16", "dtypes and devices", _one_group(rng, shapes, full, dtype="bfloat16")),
+        case("two groups, lr changed half-way", "parameter groups", with_buffer(_two_groups(rng, full, second))),
+        case("a parameter that joins late", "late gradients", _late(_one_group(rng, [(6,), (5,), (2, 3)], momentum))),
+        case("float32", "dtypes and devices", _one_group(rng, shapes, momentum, dtype="float32")),
+        case("bfloat16", "dtypes and devices", _one_group(rng, shapes, momentum, dtype="bfloat16")),
     ]
     if not hidden:  # the slowest one, and its numbers are no news: short, and visible only
-        inputs = _one_group(rng, shapes[:2], full, device=PRETEND)
+        inputs = _one_group(rng, shapes[:2], momentum, device=PRETEND)
         cases.append(case("another device", "dtypes and devices", {**inputs, "grads": inputs["grads"][:3]}))
     return tuple(cases)
 
@@ -495,7 +503,7 @@ _STABILITY_USAGES = ["(curvature, mu)", "(l_min, l_max)"]
 
 def _stability_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     edges = [(1.0, 0.9), (40.0, 0.9), (3.0, 0.5), (0.2, 0.0)]
-    ranges = [(1.0, 100.0), (0.5, 20.0), (2.0, 2.0)]
+    ranges = [(1.0, 100.0), (0.5, 20.0), (2.0, 3.0)]
     if hidden:
         edges = [(rounded(rng.uniform(0.1, 50)), rounded(rng.uniform(0.3, 0.97))) for _ in range(3)] + [(2.5, 0.0)]
         ranges = [(rounded(rng.uniform(0.1, 2)), rounded(rng.uniform(3, 300))) for _ in range(3)]
@@ -558,8 +566,11 @@ LAUNCH_LIMIT = Limit(
     "{count} launches in one step; {at_most} are enough for any number of parameters. A loop launches every "
     "operation once per parameter, a torch._foreach_* call once.",
 )
+MIX_LIMIT = Limit(
+    MIXES, 0, "{count} operations mix devices. Make new tensors where the parameter lives: torch.zeros_like(p)."
+)
 DEVICE_LIMITS = (
-    Limit(MIXES, 0, "{count} operations mix devices. Make new tensors where the parameter lives: torch.zeros_like(p)."),
+    MIX_LIMIT,
     Limit(
         SYNCS,
         0,
@@ -600,7 +611,13 @@ def _foreach_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         case("ten parameters", "values", {**_many(rng, 10, 6, lr, mu), "reuse": [2]}),
         case("two groups, lr changed half-way", "values", _two_groups(rng, first, second)),
         case("parameters that join late", "late gradients", late),
-        case(f"{many} parameters, counted", "launches", _many(rng, many, 3 if hidden else 2, lr, mu), LAUNCH_LIMIT),
+        case(
+            f"{many} parameters, counted",
+            "launches",
+            _many(rng, many, 3 if hidden else 2, lr, mu),
+            MIX_LIMIT,
+            LAUNCH_LIMIT,
+        ),
         case("no waiting, nothing new", "no sync, no new memory", _many(rng, 10, 4, lr, mu), *DEVICE_LIMITS),
     )
 

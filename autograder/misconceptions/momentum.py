@@ -101,7 +101,8 @@ class Simulator(torch.optim.Optimizer):
         lr: float = group["lr"]
         if how == "first seen":
             lr = self.state[p].setdefault("first lr", lr)
-        return {"defaults": self.defaults["lr"], "first group": self.param_groups[0]["lr"]}.get(how, lr)
+        others: dict[str, float] = {"defaults": self.defaults["lr"], "first group": self.param_groups[0]["lr"]}
+        return others.get(how, lr)
 
     def _direction(self, p: Tensor, g: Tensor, grad: Tensor, mu: float, group: dict[str, Any]) -> Tensor:
         """What lr multiplies: equations (3.8) and (3.9)."""
@@ -192,14 +193,14 @@ ROWS: dict[str, Row] = {
         "From the second step on a new gradient counts 1 − dampening.",
         "equation (3.8)",
         {"dampening": "ignored"},
-        coincides="with dampening = 0, and in the first step",
+        coincides="with dampening = 0",
     ),
     "M34d": Row(
         "dampening in place of 1 − dampening",
         "A new gradient counts 1 − dampening: with dampening = 0 it counts in full.",
         "equation (3.8)",
         {"dampening": "not subtracted"},
-        coincides="in the first step",
+        coincides="without momentum",
     ),
     "M35d": Row(
         "dampening damps the old buffer",
@@ -272,7 +273,7 @@ ROWS: dict[str, Row] = {
         "Your buffer keeps 1 − mu of its past.",
         "equation (3.8)",
         {"buffer": "swapped"},
-        coincides="in the first step",
+        coincides="without momentum",
     ),
     "M16": Row(
         "a factor 1 − μ in the buffer",
@@ -286,21 +287,21 @@ ROWS: dict[str, Row] = {
         "The old buffer is lost. Is it read from self.state[p] before it is written?",
         "equation (3.8)",
         {"buffer": "no memory"},
-        coincides="in the first step",
+        coincides="without momentum",
     ),
     "M21": Row(
         "μ multiplies the gradient as well",
         "You compute mu·(b + g). Only the old buffer is multiplied by μ.",
         "equation (3.8)",
         {"buffer": "brackets"},
-        coincides="in the first step",
+        coincides="without momentum",
     ),
     "A24": Row(
         "the buffer is made anew in every step",
         "Make it only when self.state[p] has none, and store it there; a local name is forgotten when the step ends.",
         _STATE,
         {"buffer": "reset"},
-        coincides="in the first step",
+        coincides="without momentum",
         also=({"buffer": "not stored"},),
     ),
     "A23": Row(
@@ -503,12 +504,14 @@ class _Foreach(torch.optim.Optimizer):
             torch._foreach_add_(bufs, grads)
             torch._foreach_add_(ps, torch._foreach_mul(bufs, rate))
             return
-        used = [b.clone() for b in bufs] if f.get("buffer") == "old" else bufs
+        if f.get("buffer") == "old":
+            torch._foreach_add_(ps, bufs, alpha=rate)
+            rate = 0.0
         torch._foreach_mul_(bufs, mu)
         inside = f.get("lr") == "inside"
         gain = 1 - mu if f.get("buffer") == "averaged" else (-rate if inside else 1.0)
         torch._foreach_add_(bufs, grads, alpha=gain)
-        torch._foreach_add_(ps, used, alpha=-1.0 if inside else rate)
+        torch._foreach_add_(ps, bufs, alpha=-1.0 if inside else rate)
         if f.get("gradient") == "changed":
             torch._foreach_mul_(grads, mu)
 

@@ -355,7 +355,6 @@ STABILITY_ROWS: dict[str, Row] = {
         "close to twice as large for μ near 1.",
         "equation (3.16)",
         {"max": "no momentum"},
-        coincides="for mu = 0",
     ),
     "M46": Row(
         "the average form's limit",
@@ -363,7 +362,6 @@ STABILITY_ROWS: dict[str, Row] = {
         "in the buffer, the factor 1/(1 − μ) is not there.",
         "equation (3.16)",
         {"max": "average"},
-        coincides="for mu = 0",
     ),
     "M47": Row(
         "the effective lr is held against 2/λ",
@@ -372,7 +370,6 @@ STABILITY_ROWS: dict[str, Row] = {
         "(3.15).",
         "equation (3.16)",
         {"max": "minus"},
-        coincides="for mu = 0",
     ),
     "M48": Row(
         "half of the limit",
@@ -386,7 +383,6 @@ STABILITY_ROWS: dict[str, Row] = {
         " −1 into equation (3.15).",
         "equation (3.16)",
         {"max": "terminal"},
-        coincides="for mu = 0",
     ),
     "M50": Row(
         "Nesterov's limit",
@@ -394,7 +390,6 @@ STABILITY_ROWS: dict[str, Row] = {
         "without it.",
         "equation (3.16)",
         {"max": "nesterov"},
-        coincides="for mu = 0",
     ),
     "M51": Row(
         "κ where √κ belongs",
@@ -403,14 +398,12 @@ STABILITY_ROWS: dict[str, Row] = {
         "equation (3.17)",
         {"best": "kappa"},
         also=({"best": "kappa in both"}, {"best": "kappa, not squared"}),
-        coincides="where both curvatures are the same",
     ),
     "M52": Row(
         "the square of the best momentum is missing",
         "(√L − √ℓ)/(√L + √ℓ) is the rate, √μ. μ is its square.",
         "equation (3.17)",
         {"best": "mu not squared"},
-        coincides="where both curvatures are the same",
     ),
     "M53": Row(
         "the square of the best lr is missing",
@@ -430,7 +423,6 @@ STABILITY_ROWS: dict[str, Row] = {
         "2/(L + ℓ) is best for μ = 0. With momentum a larger lr pays.",
         "equation (3.17)",
         {"best": "plain"},
-        coincides="where both curvatures are the same",
     ),
     "M56": Row(
         "Nesterov's settings",
@@ -438,7 +430,6 @@ STABILITY_ROWS: dict[str, Row] = {
         "optimum.",
         "equation (3.17)",
         {"best": "nesterov"},
-        coincides="where both curvatures are the same",
     ),
     "M57": Row(
         "the largest stable lr is taken for the best",

@@ -375,7 +375,6 @@ CONVERT_ROWS: dict[str, Row] = {
         "equation (3.5)",
         {"lr average": "same", "lr traditional": "same"},
         also=({"lr average": "same"}, {"lr traditional": "same"}),
-        coincides="for mu = 0",
     ),
     "M11": Row(
         "μ where 1 − μ belongs",
@@ -411,14 +410,12 @@ CONVERT_ROWS: dict[str, Row] = {
         "again.",
         "equation (3.6)",
         {"state": "same lr"},
-        coincides="for mu = 0",
     ),
     "M28": Row(
         "the state map multiplies by 1 − μ",
         "v = −lr/(1 − mu)·m: the velocity adds up 1/(1 − μ) gradients, the average has the size of one.",
         "equation (3.6)",
         {"state": "inverse"},
-        coincides="for mu = 0",
     ),
     "M29": Row(
         "torch's buffer in place of the velocity",
@@ -431,7 +428,6 @@ CONVERT_ROWS: dict[str, Row] = {
         "lr_trad/(1 − mu) is the lr of the average form already; v = −lr_avg·m.",
         "equation (3.6)",
         {"state": "average lr"},
-        coincides="for mu = 0",
     ),
     "M10m": Row(
         "m is changed",
@@ -442,10 +438,9 @@ CONVERT_ROWS: dict[str, Row] = {
     "M12": Row(
         "decoupled decay is not mapped with the lr",
         "Decoupled decay shrinks by 1 − lr·weight_decay in each step. The lr of the average form is larger by 1/(1 "
-        "− μ), so weight_decay has to be smaller by 1 − μ, or the weights decay 1/(1 − μ) times as fast.",
+        "− μ), so weight_decay has to be smaller by 1 − μ, or the weights decay 1/(1 − μ) times as fast. (L2 needs no map.)",
         "equation (3.7)",
         {"decoupled": "same"},
-        coincides="for L2, which needs no change",
     ),
     "M31": Row(
         "decoupled decay is mapped the wrong way",
