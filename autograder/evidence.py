@@ -55,6 +55,9 @@ COLLECTORS = {
     "foreign_checkpoint": "autograder.collectors.adam_adamw",
     "master_weights": "autograder.collectors.adam_adamw",
     "master_checkpoint": "autograder.collectors.adam_adamw",
+    "functions": "autograder.collectors.momentum_equivalence",
+    "lookahead": "autograder.collectors.momentum_equivalence",
+    "refusals": "autograder.collectors.momentum_equivalence",
     "answer": "autograder.collectors.answer",
 }
 

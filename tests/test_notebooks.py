@@ -25,7 +25,7 @@ from autograder.publish.sample_class import source_solutions
 NAMES = [notebook.name for notebook in manifest().notebooks]
 ROLES = {"setup", "demo", "exercise", "check", "explore", "quiz", "written"}
 HEADING = re.compile(
-    r"`(?P<id>\w+\.\w+)` (?P<level>[●○ ]+) · (?P<minutes>\d+) minutes(?: · (?P<points>[\d.]+) points)?"
+    r"`(?P<id>\w+\.\w+)` (?P<level>[●○ ]+) · (?P<minutes>\d+) minutes(?: · (?P<points>[\d.]+) points?)?"
 )
 
 
