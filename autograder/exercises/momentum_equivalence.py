@@ -61,7 +61,7 @@ def _step_inputs(
     """Calls of `traditional_step` or `average_step`, one for each lr; from rest unless `moving`."""
     state_name, memory = ("v", "mu") if name == "traditional_step" else ("m", "beta")
     stream = gradients(rng, [shape], steps=len(lrs))
-    start = rng.standard_normal(shape) * (lrs[0] / (1 - mu) if state_name == "v" else 1.0)
+    start = np.asarray(rng.standard_normal(shape) * (lrs[0] / (1 - mu) if state_name == "v" else 1.0))  # also if 0-dim
     return {
         "name": name,
         "arguments": ["w", state_name, "g", "lr", memory],
