@@ -1,4 +1,4 @@
-"""Every notebook of the course through the engine: its own solutions earn everything, an untouched release nothing."""
+"""Every notebook of the course: its own solutions earn everything, an untouched release nothing, however it is graded."""
 
 from __future__ import annotations
 
@@ -6,38 +6,50 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-import nbformat
 import pytest
 
 from autograder.exercise import REGISTRY
 from autograder.manifest import manifest
 from autograder.publish.demo import Course
-from autograder.publish.sample_class import source_solutions, submission
+from autograder.publish.sample_class import Student, source_solutions
 
 pytestmark = [pytest.mark.xdist_group("engine"), pytest.mark.sandbox]
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("name", [notebook.name for notebook in manifest().notebooks])
-def test_solutions_earn_everything_and_a_release_nothing(name: str, tmp_path: Path) -> None:
-    course = Course(ROOT, tmp_path / "course", name)
+@pytest.fixture(scope="module", params=[notebook.name for notebook in manifest().notebooks])
+def course(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Course:
+    """A released notebook, with somebody's work who has solved it and somebody's who has not touched it."""
+    course = Course(ROOT, tmp_path_factory.mktemp("every") / "course", request.param)
     course.start_over()
     course.release()
-    path = course.folder / "release" / name / f"{name}.ipynb"
-    release = nbformat.read(path, as_version=4)
-    solved = submission(release.copy(), source_solutions(ROOT / "source" / name / f"{name}.ipynb"))
-    for student, notebook in (("solved", solved), ("untouched", nbformat.read(path, as_version=4))):
-        place = course.folder / "submitted" / student / name
-        place.mkdir(parents=True)
-        nbformat.write(notebook, place / f"{name}.ipynb")
-    command = [sys.executable, "-m", "autograder", "grade", name, "--course", str(course.folder), "--json"]
+    course.submit(people(course))
+    return course
+
+
+def people(course: Course) -> list[Student]:
+    solutions = source_solutions(ROOT / "source" / course.assignment / f"{course.assignment}.ipynb")
+    full = {one.id: one.points for one in REGISTRY.values() if one.notebook == course.assignment}
+    due = {name: points for name, points in full.items() if REGISTRY[name].kind != "written"}
+    return [Student("solved", "", solutions, due), Student("untouched", "", {}, dict.fromkeys(due, 0.0))]
+
+
+def test_in_the_engine(course: Course) -> None:
+    command = [sys.executable, "-m", "autograder", "grade", course.assignment, "--course", str(course.folder), "--json"]
     out = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert out.returncode == 0, out.stderr
-    graded = {one["student"]: one for line in out.stdout.splitlines() if (one := json.loads(line))["event"] == "graded"}
-    due = {one.id: one.points for one in REGISTRY.values() if one.notebook == name and one.kind != "written"}
-    assert graded["solved"]["marks"] == due
-    assert graded["untouched"]["marks"] == dict.fromkeys(due, 0.0)
-    assert graded["solved"]["notes"] == graded["untouched"]["notes"] == []
+    events: list[dict[str, Any]] = [json.loads(line) for line in out.stdout.splitlines()]
+    graded = {one["student"]: one for one in events if one["event"] == "graded"}
+    for student in people(course):
+        assert graded[student.id]["marks"] == student.marks
+        assert graded[student.id]["notes"] == []
     assert graded["solved"]["flags"] == []
+
+
+def test_in_nbgrader_alone(course: Course) -> None:
+    """After the engine, whose marks in the gradebook are written anew."""
+    for student in people(course):
+        assert course.grade(student).marks == student.marks
