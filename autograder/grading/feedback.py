@@ -2,11 +2,13 @@
 
 The page is one file, without scripts, and its content-security policy forbids them as well as every address outside
 the page. What a student wrote is sanitised first; verdicts, which are this package's own HTML, are put in afterwards.
-Formulas are shown as their TeX source, since nothing in the page can typeset them.
+Formulas are MathML, which browsers draw by themselves; TeX source where a formula cannot be turned into that.
 """
 
 from __future__ import annotations
 
+import re
+import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -33,6 +35,7 @@ from autograder.grading.autograded import (
     shown_verdict,
     simple_tags,
 )
+from autograder.grading.formulas import mathml
 from autograder.grading.gradebook import HumanMark, Review, untouched
 from autograder.grading.results import ExerciseResult, SubmissionResult
 from autograder.manifest import manifest
@@ -296,13 +299,22 @@ def _terminal(text: str) -> str:
 
 
 class _Renderer(IPythonRenderer):  # type: ignore[misc]
-    """nbconvert's renderer; formulas become TeX source."""
+    """nbconvert's renderer; formulas become TeX source, which `_with_formulas` replaces once the page is cleaned."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.formulas: list[tuple[str, bool]] = []
+        self.mark = secrets.token_hex(8)  # nobody can write it into a cell beforehand
 
     def inline_math(self, body: str) -> str:
-        return f'<code class="tex">{escape(body)}</code>'
+        return self._formula(body, block=False)
 
     def block_math(self, body: str) -> str:
-        return f'<code class="tex texblock">{escape(body.strip())}</code>'
+        return self._formula(body, block=True)
+
+    def _formula(self, body: str, block: bool) -> str:
+        self.formulas.append((body.strip(), block))
+        return f'<code class="tex">{self.mark}-{len(self.formulas) - 1}</code>'
 
     def latex_environment(self, name: str, body: str) -> str:
         return self.block_math(body)
@@ -330,10 +342,22 @@ def _text(cell: NotebookNode, room: Room) -> str:
 def _markdown(source: str) -> str:
     """Markdown as sanitised HTML; as plain text where it is too crooked to be rendered in little time."""
     try:
-        html = MarkdownWithMath(renderer=_Renderer(escape=False, exclude_anchor_links=True)).render(source)
+        renderer = _Renderer(escape=False, exclude_anchor_links=True)
+        html = MarkdownWithMath(renderer=renderer).render(source)
     except (InvalidNotebook, RecursionError, ValueError, KeyError, IndexError):
         return _plain(source)
-    return clean_html(html) if simple_tags(html) is not None else _plain(source)
+    return _with_formulas(clean_html(html), renderer) if simple_tags(html) is not None else _plain(source)
+
+
+def _with_formulas(html: str, renderer: _Renderer) -> str:
+    """Formulas in their places. Inside an attribute quotes are escaped: a place found here is an element of its own."""
+
+    def formula(place: re.Match[str]) -> str:
+        tex, block = renderer.formulas[int(place[1])]
+        kind = "tex texblock" if block else "tex"
+        return mathml(tex, block) or f'<code class="{kind}">{escape(tex)}</code>'
+
+    return re.sub(f'<code class="tex">{renderer.mark}-([0-9]+)</code>', formula, html)
 
 
 def _plain(source: str) -> str:
@@ -413,6 +437,8 @@ pre code{font-size:inherit;background:none;padding:0}
 .ag-text blockquote{margin:.6em 0;padding-left:1em;border-left:3px solid var(--line)}
 .tex{font-style:italic;background:none;padding:0;overflow-wrap:anywhere}
 .texblock{display:block;margin:.7em 0;padding-left:1.5em;white-space:pre-wrap}
+math{font-family:"Latin Modern Math","STIX Two Math","Cambria Math",math}
+math[display=block]{margin:.8em 0;overflow-x:auto;overflow-y:hidden}
 svg{max-width:100%;height:auto}
 footer{margin-top:3rem;border-top:1px solid var(--line);overflow-wrap:anywhere}
 .ansi-bold{font-weight:bold}.ansi-underline{text-decoration:underline}
