@@ -55,7 +55,7 @@ def _piled_up(loss_fn: LossFn, w: Tensor, X: Tensor, y: Tensor) -> Tensor:
     leaf = w.detach().clone().requires_grad_()
     rows = []
     for x_i, y_i in zip(X, y, strict=True):
-        loss_fn(leaf, x_i, y_i).backward()  # type: ignore[no-untyped-call]
+        loss_fn(leaf, x_i, y_i).backward()
         assert leaf.grad is not None
         rows.append(leaf.grad.clone())
     return torch.stack(rows)
