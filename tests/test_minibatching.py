@@ -227,6 +227,10 @@ def _no_guard(lr: float, curvature: float, noise_var: float) -> float:
     return lr * noise_var / (curvature * (2 - lr * curvature))
 
 
+def _two_dtypes(means: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
+    return means @ sizes / sizes.sum()
+
+
 def _grads_zeroed(model: Any, loss_fn: Any, X: Any, y: Any, micro_batch: int) -> None:
     for p in model.parameters():
         p.grad.zero_()
@@ -259,7 +263,7 @@ def _grads_zeroed(model: Any, loss_fn: Any, X: Any, y: Any, micro_batch: int) ->
         ("per_example", answers._per_example_mean, "(3,); it should be (6, 3)", "First departure"),
         ("per_example", answers._per_example_without_vmap, "given several examples at once", "wrong dimensions"),
         ("mean_gradient", lambda G, idx: G[idx].mean(0) * 1.1, "Largest deviation, case", "First departure"),
-        ("epoch_loss", lambda means, sizes: means @ sizes / sizes.sum(), "`@` needs one dtype", "misconception"),
+        ("epoch_loss", _two_dtypes, "`@` needs one dtype", "misconception"),
     ],
 )
 def test_messages_say_what_is_wrong_and_nothing_false(name: str, objects: Any, says: str, never: str) -> None:
