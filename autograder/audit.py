@@ -175,7 +175,7 @@ def _fingerprint(
             if name.startswith(skipped) or array is None or array.shape != right.arrays[name].shape:
                 continue
             scale = displacement(right.arrays[name], name in right.stepped) or 1.0
-            numbers.append(np.ravel(array.astype(np.float64)) / (scale * case.tolerance))
+            numbers.append(np.ravel(np.real(array).astype(np.float64)) / (scale * case.tolerance))
     return _Fingerprint(np.concatenate(numbers) if numbers else np.zeros(0), tuple(broken))
 
 

@@ -190,6 +190,8 @@ def _same_problem(one: Problem | None, other: Problem | None) -> bool:
         return False
     if one.type == "ZeroDivisionError":  # Python words it differently for ints, floats and powers
         return True
+    if one.frames and one.frames[-1].source.startswith("raise "):  # the words are the student's own
+        return True
     return _wording(one.message) == _wording(other.message)
 
 
@@ -317,12 +319,24 @@ _ADVICE = (
         "In this step no parameter of the group has a gradient: go on to the next group when the list is empty.",
     ),
     (
+        r"'NoneType' object has no attribute 'zero_'",
+        "`.grad` is None until the first backward. `model.zero_grad()` clears it in both cases, and so does `p.grad = None`.",
+    ),
+    (
         r"NoneType",
         "Is something None here? `p.grad` is None for a parameter without a gradient: leave it alone in that step.",
     ),
     (
         r"division by zero|ZeroDivisionError",
-        "A divisor is 0 in this case. (One such as 1 − β**t is 0 for t = 0: count steps from 1.)",
+        "A divisor is 0 in this case.",
+    ),
+    (
+        r"too many indices for tensor",
+        "A tuple as an index has one entry per dimension: G[(0, 2)] means G[0, 2]. A list picks rows: G[list(i)].",
+    ),
+    (
+        r"expected both vectors to have same dtype|expected m1 and m2 to have the same dtype",
+        "`@` needs one dtype on both sides: turn the integers into floats first, n.to(x.dtype).",
     ),
     (
         r"^'?(exp_avg|exp_avg_sq|step|master)'?$",
@@ -335,11 +349,17 @@ _ADVICE = (
 )
 
 
+#: A line that divides by what is left of a power of β.
+_STEP_POWER = re.compile(r"beta|bias|\*\*\s*\(?(t|step)\b")
+
+
 def advice(problem: Problem) -> str:
     """One line on what usually causes such an exception, or ""."""
     if problem.type == "KeyError" and any(frame.function == "load_state_dict" for frame in problem.frames):
         return "Load with super().load_state_dict(…) first. A parameter that never had a gradient has no state."
     text = f"{problem.type}: {problem.message}"
+    if problem.type == "ZeroDivisionError" and any(_STEP_POWER.search(frame.source) for frame in problem.frames):
+        return "A divisor is 0 in this case. One such as 1 − β**t is 0 for t = 0: count steps from 1."
     for pattern, words in _ADVICE:
         if re.search(pattern, problem.message) or re.search(pattern, text):
             return words

@@ -98,7 +98,7 @@ def _listed(names: Sequence[str]) -> str:
     return " and ".join(f"“{name}”" for name in names)
 
 
-def problem_lines(problem: Problem, hidden: bool = False) -> list[str]:
+def problem_lines(problem: Problem, hidden: bool = False, case: str = "") -> list[str]:
     """An exception of the student's code: their line, the message, what usually causes it.
 
     In a hidden case the message is left out: student code could put the hidden inputs into it.
@@ -108,7 +108,8 @@ def problem_lines(problem: Problem, hidden: bool = False) -> list[str]:
     if problem.kind == "protocol":
         return [f"{problem.message}."]
     message = "" if hidden or not problem.message else f": {problem.message}"
-    lines = [f"Your code raised {problem.type}{message}"]
+    where = f" (case “{case}”)" if case and not hidden else ""
+    lines = [f"Your code raised {problem.type}{message}{where}"]
     if problem.frames:
         frame = problem.frames[-1]
         lines.append(f"in {frame.function}, line {frame.line}: {frame.source}")
@@ -160,6 +161,24 @@ def departure_line(case: CaseVerdict) -> str:
         return f"{place} departs from the reference{when}."
     expected, got = _two_numbers(found)
     return f"{place}{when}: expected {expected}, got {got}.{_move(found)}"
+
+
+def departure_title(case: CaseVerdict) -> str:
+    """Steps have a first departure; in an array without steps it is the largest deviation that is shown."""
+    stepped = case.departure is not None and case.departure.step is not None
+    where = "a hidden case" if case.hidden else f"case “{case.name}”"
+    return f"{'First departure' if stepped else 'Largest deviation'}, {where}"
+
+
+#: Runs in float64 that agree as closely as this may have gone through float32.
+_SINGLE = 1e-6
+
+
+def precision_line(case: CaseVerdict) -> str:
+    """A word on float32 when numbers that should be float64 agree to its precision only."""
+    if case.hidden or case.dtype != "float64" or case.deviation > _SINGLE:
+        return ""
+    return "About seven digits agree. Is a float32 tensor in between? This case is in float64."
 
 
 def _index(index: tuple[int, ...]) -> str:
@@ -225,12 +244,13 @@ def _failure_lines(verdict: Verdict, diagnosis: Diagnosis | None) -> Iterable[st
     if case is None:
         return
     if case.problem is not None:
-        yield from problem_lines(case.problem, case.hidden)
+        yield from problem_lines(case.problem, case.hidden, case.name)
         if case.problem.kind != "raised":
             return
-    where = "a hidden case" if case.hidden else f"case “{case.name}”"
     if line := departure_line(case):
-        yield f"First departure, {where}: {line}"
+        yield f"{departure_title(case)}: {line}"
+        if diagnosis is None and (line := precision_line(case)):
+            yield line
     if all(one.still for one in verdict.failed_cases):
         yield NOTHING_CHANGED
     found, more = shown_violations(verdict)
@@ -331,12 +351,13 @@ def _failure_html(verdict: Verdict, diagnosis: Diagnosis | None) -> list[str]:
     if case is None:
         return parts
     if case.problem is not None:
-        parts.append(_problem_html(case.problem, case.hidden))
+        parts.append(_problem_html(case.problem, case.hidden, case.name))
         if case.problem.kind != "raised":
             return parts
-    where = "In a hidden case" if case.hidden else f"First departure, case “{case.name}”"
     if line := departure_line(case):
+        where = "In a hidden case" if case.hidden else departure_title(case)
         parts.append(f'<p style="margin:.5em 0 0 0"><b>{escape(where)}.</b> {escape(line)}</p>')
+        parts.append(_p("" if diagnosis else precision_line(case)))
     if case.trace is not None and not case.hidden:
         parts.append(drawing(case.trace))
     found, more = shown_violations(verdict)
@@ -361,8 +382,8 @@ def _diagnosis_html(diagnosis: Diagnosis) -> str:
     return _p(f"{match_line(diagnosis)}:") + items + _p(coincides)
 
 
-def _problem_html(problem: Problem, hidden: bool) -> str:
-    first, *rest = problem_lines(problem, hidden)
+def _problem_html(problem: Problem, hidden: bool, case: str) -> str:
+    first, *rest = problem_lines(problem, hidden, case)
     out = _p(first)
     if problem.kind == "raised" and problem.frames:
         frame, *rest = rest

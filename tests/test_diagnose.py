@@ -9,7 +9,7 @@ import torch
 
 from autograder.audit import answers
 from autograder.diagnose import Diagnosis, advice, diagnose
-from autograder.evidence import Problem, gather
+from autograder.evidence import Frame, Problem, gather
 from autograder.exercise import REGISTRY, CodeExercise
 from autograder.misconceptions import adam as bank
 from autograder.verdict import judge, visible_cases
@@ -86,7 +86,7 @@ def test_an_update_unlike_any_known_one_gets_no_name() -> None:
         ("a leaf Variable that requires grad is being used in an in-place operation.", "@torch.no_grad()"),
         ("Expected all tensors to be on the same device, but found at least two devices", "zeros_like"),
         ("unsupported operand type(s) for *: 'float' and 'NoneType'", "p.grad"),
-        ("float division by zero", "count steps from 1"),
+        ("float division by zero", "A divisor is 0"),
         ("'exp_avg'", "before a parameter's first step"),
         ("Adam.__init__() got an unexpected keyword argument 'amsgrad'", "signature"),
         ("something else", ""),
@@ -96,6 +96,12 @@ def test_advice_on_common_exceptions(message: str, says: str) -> None:
     words = advice(Problem("raised", "RuntimeError", message))
     assert says in words
     assert bool(words) == bool(says)
+
+
+@pytest.mark.parametrize(("line", "counts"), [("m / (1 - beta**t)", True), ("s / (h * (2 - lr * h))", False)])
+def test_a_division_by_zero_is_about_steps_only_where_a_power_of_beta_stands(line: str, counts: bool) -> None:
+    words = advice(Problem("raised", "ZeroDivisionError", "division by zero", (Frame("f", 3, line),)))
+    assert ("count steps from 1" in words) == counts
 
 
 def _adam() -> CodeExercise:

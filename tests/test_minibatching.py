@@ -14,8 +14,8 @@ import torch
 
 from autograder.answers import minibatching as answers
 from autograder.audit import code_exercises
-from autograder.collectors.minibatching import PEAK, SEEN
-from autograder.diagnose import agrees
+from autograder.collectors.minibatching import AT_MOST, PEAK, SEEN
+from autograder.diagnose import agrees, diagnose
 from autograder.evidence import Evidence, gather
 from autograder.exercise import REGISTRY, Case, CodeExercise
 from autograder.grading.references import files_to_mask
@@ -23,7 +23,8 @@ from autograder.misconceptions import minibatch as bank
 from autograder.misconceptions import minibatch_loops as loops
 from autograder.misconceptions import minibatch_sgd as sgd
 from autograder.publish.sample_class import source_solutions
-from autograder.verdict import expected_evidence, judge_case, visible_cases
+from autograder.render import as_text
+from autograder.verdict import expected_evidence, judge, judge_case, visible_cases
 from utils import data
 
 NAME = "01_minibatching"
@@ -190,7 +191,89 @@ def test_peak_bytes_tell_micro_batches_from_one_big_backward() -> None:
     assert float(str(peaks["grad"][PEAK])) <= 1.15
     assert float(str(peaks["end"][PEAK])) > 1.5
     assert float(str(peaks["whole"][PEAK])) > 3.0
-    assert (peaks["split"][SEEN], peaks["whole"][SEEN]) == (60.0, 240.0)
+    assert (peaks["split"][SEEN], peaks["whole"][SEEN]) == (AT_MOST, "240, with micro_batch = 60")
+
+
+def test_no_case_lets_the_model_see_more_than_micro_batch() -> None:
+    """The size is noted in every case, and a layer that is called by itself is noticed as well."""
+
+    def by_layers(model: Any, loss_fn: Any, X: Any, y: Any, micro_batch: int) -> None:
+        model.zero_grad()
+        loss_fn(model[2](model[1](model[0](X))), y).backward()
+
+    for case in visible_cases(exercise("accumulate")):
+        broken = judged("accumulate", case, by_layers).broken
+        assert (SEEN in broken) == (len(case.inputs["X"]) > case.inputs["micro_batch"]), case.name
+
+
+class _LateClosure(answers.SGD):
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        super().step()
+        return self.evaluate(closure)
+
+
+def _own_words(G: torch.Tensor, m: int, replacement: bool) -> torch.Tensor:
+    if m > len(G):
+        raise ValueError("that cannot be drawn")
+    return answers.error_population(G, m, replacement)
+
+
+def _tuple_index(G: torch.Tensor, m: int) -> torch.Tensor:
+    return torch.stack([G[i].mean(0) for i in combinations(range(len(G)), m)])
+
+
+def _no_guard(lr: float, curvature: float, noise_var: float) -> float:
+    return lr * noise_var / (curvature * (2 - lr * curvature))
+
+
+def _two_dtypes(means: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
+    return means @ sizes / sizes.sum()
+
+
+def _grads_zeroed(model: Any, loss_fn: Any, X: Any, y: Any, micro_batch: int) -> None:
+    for p in model.parameters():
+        p.grad.zero_()
+    loss_fn(model(X), y).backward()
+
+
+@pytest.mark.parametrize(
+    ("name", "objects", "says", "never"),
+    [
+        ("sgd", _LateClosure, "when the closure is called: after it in step 1", "is not returned"),
+        ("sgd", answers._SGDZerosKept, "None no longer after step 1 (parameter 1)", "+="),
+        (
+            "sgd",
+            answers._SGDAddsInPlace,
+            "by `+=`, or by a method such as `add_`; it should be unchanged",
+            "ends in _?",
+        ),
+        ("standard_error", _own_words, "(case “with replacement, more draws than examples”)", "First departure"),
+        ("standard_error", _own_words, "m > N is refused with replacement, too", "First departure"),
+        ("unbiased", _tuple_index, "G[(0, 2)] means G[0, 2]", "First departure"),
+        (
+            "unbiased",
+            lambda G, m: answers.all_stacked(G.float(), m),
+            "Is a float32 tensor in between?",
+            "misconception",
+        ),
+        ("noise_ball", _no_guard, "A divisor is 0 in this case.", "β"),
+        ("accumulate", _grads_zeroed, "`model.zero_grad()` clears it", "leave it alone"),
+        ("accumulate", answers._accumulate_chunks, "with micro_batch = 5; it should be at most", "First departure"),
+        ("per_example", answers._per_example_mean, "(3,); it should be (6, 3)", "First departure"),
+        ("per_example", answers._per_example_without_vmap, "given several examples at once", "wrong dimensions"),
+        ("mean_gradient", lambda G, idx: G[idx].mean(0) * 1.1, "Largest deviation, case", "First departure"),
+        ("epoch_loss", _two_dtypes, "`@` needs one dtype", "misconception"),
+    ],
+)
+def test_messages_say_what_is_wrong_and_nothing_false(name: str, objects: Any, says: str, never: str) -> None:
+    one = exercise(name)
+    cases = visible_cases(one)
+    found = [gather(case, (objects,)) for case in cases]
+    verdict = judge(one, cases, found, decided=False)
+    text = as_text(verdict, diagnose(one, cases, found, verdict))
+    assert says in text, text
+    assert never not in text, text
 
 
 def test_the_weights_have_to_stay_and_grad_has_to_be_written() -> None:

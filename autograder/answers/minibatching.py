@@ -60,6 +60,19 @@ def _per_example_by_input(loss_fn, w, X, y):
     return vmap(grad(lambda x, w, t: loss_fn(w, x, t)), in_dims=(0, None, 0))(X, w, y)
 
 
+def _per_example_not_cleared(loss_fn, w, X, y):
+    w = w.clone().requires_grad_()
+    rows = []
+    for i in range(len(X)):
+        loss_fn(w, X[i], y[i]).backward()
+        rows.append(w.grad.clone())
+    return torch.stack(rows)
+
+
+def _per_example_without_vmap(loss_fn, w, X, y):
+    return grad(loss_fn)(w, X, y)
+
+
 # --- minibatch.mean_gradient and minibatch.unbiased -----------------------------------------------------------------
 
 
@@ -330,6 +343,12 @@ def _error_no_refusal(G, m, replacement):
     return G.std(0, correction=0) / m**0.5 * (_fpc(len(G), min(m, len(G)), replacement))
 
 
+def _error_refuses_always(G, m, replacement):
+    if m > len(G):
+        raise ValueError("m > N")
+    return error_population(G, m, replacement)
+
+
 # --- minibatch.sgd: one student's class, with the places where students differ --------------------------------------
 
 
@@ -425,6 +444,13 @@ class _SGDMutates(SGD):
         p.sub_(group["lr"] * g)
 
 
+class _SGDAddsInPlace(SGD):
+    def one(self, p, group):
+        g = -p.grad if group["maximize"] else p.grad
+        g += group["weight_decay"] * p
+        p.sub_(group["lr"] * g)
+
+
 class _SGDMaximizeLate(SGD):
     def one(self, p, group):
         g = p.grad + group["weight_decay"] * p
@@ -454,6 +480,23 @@ class _SGDZeros(SGD):
                 if missing:
                     p.grad = None
         return loss
+
+
+class _SGDZerosKept(SGD):
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None and closure is None:
+                    p.grad = torch.zeros_like(p)
+        return super().step(closure)
+
+
+class _SGDClosureLate(SGD):
+    @torch.no_grad()
+    def step(self, closure=None):
+        super().step()
+        return self.evaluate(closure)
 
 
 class _SGDNoClosure(SGD):
@@ -513,6 +556,12 @@ def _ball(formula):
 
 def _ball_unguarded(lr, curvature, noise_var):
     return lr * noise_var / (curvature * (2 - lr * curvature))
+
+
+def _ball_stops_at_one(lr, curvature, noise_var):
+    if curvature <= 0 or lr * curvature >= 1:
+        return math.inf
+    return ball_formula(lr, curvature, noise_var)
 
 
 def monro(a, b, t):
@@ -578,6 +627,11 @@ def _logistic_margin(w, X, y):
     return -(torch.sigmoid(y * (X @ w)) * y) @ X / len(y)
 
 
+def _logistic_two_means(w, X, y):
+    weight = torch.sigmoid(-y * (X @ w))
+    return (-y * weight).mean() * X.mean(dim=0)
+
+
 def perceptron_mask(w, X, y):
     wrong = (y * (X @ w) < 0).to(X.dtype)
     return -(wrong * y) @ X / len(y)
@@ -621,6 +675,11 @@ def _perceptron_up(w, X, y):
 def _perceptron_sum(w, X, y):
     wrong = y * (X @ w) < 0
     return -(y[wrong] @ X[wrong])
+
+
+def _perceptron_no_label(w, X, y):
+    wrong = X @ w < 0
+    return -(y[wrong] @ X[wrong]) / len(y)
 
 
 # --- minibatch.accumulate -------------------------------------------------------------------------------------------
@@ -695,6 +754,17 @@ def _accumulate_at_end(model, loss_fn, X, y, micro_batch):
 def _accumulate_whole(model, loss_fn, X, y, micro_batch):
     model.zero_grad()
     loss_fn(model(X), y).backward()
+
+
+def _accumulate_chunks(model, loss_fn, X, y, micro_batch):
+    model.zero_grad()
+    for xs, ys in zip(X.chunk(micro_batch), y.chunk(micro_batch), strict=True):
+        (loss_fn(model(xs), ys) * len(xs) / len(X)).backward()
+
+
+def _accumulate_rounded_count(model, loss_fn, X, y, micro_batch):
+    count = max(len(X) // micro_batch, 1)
+    accumulate_split(model, loss_fn, X, y, math.ceil(len(X) / count))
 
 
 def _accumulate_dropping(model, loss_fn, X, y, micro_batch):
@@ -782,6 +852,8 @@ MUTANTS: Mutants = {
         ("B15", "each loss over N", (_per_example_of_mean_loss,)),
         ("B13", "in_dims=(0, 0, 0)", (_per_example_everything_mapped,)),
         ("B17", "grad of a function of x", (_per_example_by_input,)),
+        ("B76", "backward without clearing", (_per_example_not_cleared,)),
+        ("B77", "no vmap", (_per_example_without_vmap,)),
     ),
     "minibatch.mean_gradient": (
         ("B1", "torch.sum", (_mean_of_sum,)),
@@ -826,6 +898,14 @@ MUTANTS: Mutants = {
         ),
         ("B41", "no ValueError", (_error_no_refusal,)),
         ("B44", "no guard", (_error_no_guard,)),
+        (
+            "B78",
+            "std's default, √((N − m)/N)",
+            (_error(lambda G: G.std(0), lambda s, n, m, r: s / m**0.5 * (1.0 if r else (1 - m / n) ** 0.5)),),
+        ),
+        ("B79", "ValueError always", (_error_refuses_always,)),
+        ("B80", "no root", (_error(_population, lambda s, n, m, r: s / m**0.5 * _fpc(n, m, r) ** 2),)),
+        ("B81", "if replacement", (_error(_population, lambda s, n, m, r: s / m**0.5 * _fpc(n, m, not r)),)),
     ),
     "minibatch.sgd": (
         ("M5", "plus", (_SGDUp,)),
@@ -833,13 +913,16 @@ MUTANTS: Mutants = {
         ("M9s", "p.data =", (_SGDNewStorage,)),
         ("M9", "p = p - ...", (_SGDRebound,)),
         ("M10", "g.add_", (_SGDMutates,)),
+        ("M10", "g +=", (_SGDAddsInPlace,)),
         ("A33", "sign at the end", (_SGDMaximizeLate,)),
         ("A27", "defaults", (_SGDConstructorLr,)),
         ("A30", "one decay", (_SGDOneDecay,)),
         ("A32", "zeros", (_SGDZeros,)),
+        ("A32", "p.grad = zeros", (_SGDZerosKept,)),
         ("B47", "no closure", (_SGDNoClosure,)),
         ("B48", "closure under no_grad", (_SGDClosureWithoutGrad,)),
         ("B71", "nothing returned", (_SGDForgetsLoss,)),
+        ("B75", "update, then closure", (_SGDClosureLate,)),
         ("B46", "no no_grad", (_SGDWatched,)),
     ),
     "minibatch.noise_ball": (
@@ -848,12 +931,15 @@ MUTANTS: Mutants = {
         ("B51", "no guard", (_ball_unguarded,)),
         ("B52", "one step", (_ball(lambda lr, h, s: s * lr * lr),)),
         ("B54", "root", (_ball(lambda lr, h, s: math.sqrt(ball_formula(lr, h, s))),)),
+        ("B82", "no parentheses", (_ball(lambda lr, h, s: lr * s / h * (2 - lr * h)),)),
+        ("B83", ">= 1", (_ball_stops_at_one,)),
     ),
     "minibatch.robbins_monro": (
         ("B55", "from 0", (lambda a, b, t: a / (t - 1 + b),)),
         ("B56", "no parentheses", (lambda a, b, t: t + a / b,)),
         ("B58", "root", (lambda a, b, t: a / math.sqrt(t + b),)),
         ("B59", "inverse time", (lambda a, b, t: a / (b * t + 1),)),
+        ("B86", "t + 1", (lambda a, b, t: a / (t + 1 + b),)),
     ),
     "minibatch.logistic": (
         ("B60", "exp over 1 + exp", (_logistic_overflow,)),
@@ -862,6 +948,7 @@ MUTANTS: Mutants = {
         ("B61", "uphill", (_logistic_ascent,)),
         ("B63", "sigmoid of the margin", (_logistic_margin,)),
         ("B9", "a column of scores", (_logistic_table,)),
+        ("B85", "two means", (_logistic_two_means,)),
     ),
     "minibatch.perceptron": (
         ("B65", "all", (_perceptron_all,)),
@@ -869,6 +956,7 @@ MUTANTS: Mutants = {
         ("B66", "wrong ones only", (_perceptron_wrong_only,)),
         ("B61", "uphill", (_perceptron_up,)),
         ("B1", "sum", (_perceptron_sum,)),
+        ("B84", "X @ w < 0", (_perceptron_no_label,)),
     ),
     "minibatch.accumulate": (
         ("B8", "1/K", (_accumulating(lambda size, n, micro: 1 / math.ceil(n / micro)),)),
@@ -879,5 +967,7 @@ MUTANTS: Mutants = {
         ("B4", "floor division", (_accumulate_dropping,)),
         ("B69", "backward at the end", (_accumulate_at_end,)),
         ("B70", "no micro-batches", (_accumulate_whole,)),
+        ("B73", "chunk", (_accumulate_chunks,)),
+        ("B74", "N // micro_batch pieces", (_accumulate_rounded_count,)),
     ),
 }

@@ -50,7 +50,7 @@ def function(case: Case, objects: Sequence[Any], record: Record) -> None:
                 same = bool(torch.equal(tensor.cpu(), arguments[name].cpu()))
                 record.first(
                     f"argument {name}",
-                    UNCHANGED if same else f"changed by call {number}; by += or by a method whose name ends in _?",
+                    UNCHANGED if same else f"changed by call {number}, perhaps by `+=`, or by a method such as `add_`",
                     UNCHANGED,
                 )
             if inputs.get("returns"):

@@ -120,6 +120,10 @@ def _compared(first: list[list[int]], second: list[list[int]]) -> str:
 # --- a closure ------------------------------------------------------------------------------------------------------
 
 
+#: Told by the weights that the closure meets.
+CALLED = "when the closure is called"
+
+
 def closure(case: Case, objects: Sequence[Any], record: Record) -> None:
     """Step with a closure that computes the gradient of ½ Σ (w − target)². Inputs: those of `optimizer`, and target."""
     cls = the_class(objects[0], "the optimizer", ["step"])
@@ -127,22 +131,29 @@ def closure(case: Case, objects: Sequence[Any], record: Record) -> None:
     parameter = torch.nn.Parameter(torch.tensor(inputs["params"][0]))
     target = torch.tensor(inputs["target"])
     opt = build(cls, [parameter], inputs)
-    calls = 0
+    parameter.grad = torch.ones_like(parameter)  # of a step before: who uses it has called the closure too late
+    losses: list[float] = []
+    evaluated_at = torch.empty(0)
 
     def evaluate() -> Tensor:
-        nonlocal calls
-        calls += 1
+        nonlocal evaluated_at
+        evaluated_at = parameter.detach().clone()
         parameter.grad = None
         loss = 0.5 * ((parameter - target) ** 2).sum()
+        losses.append(loss.item())
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
     record.row("parameter 0", parameter)
     for number in range(1, inputs["steps"] + 1):
-        before, calls = evaluate().item(), 0
+        losses.clear()
+        start = parameter.detach().clone()
         returned = opt.step(evaluate)
-        record.first("calls of the closure in a step", str(calls), "1")
-        record.first("what step(closure) returns", _described(returned, before, number), "the closure's loss")
+        record.first("calls of the closure in a step", str(len(losses)), "1")
+        if losses:
+            early = torch.equal(evaluated_at, start)
+            record.first(CALLED, "before the update" if early else f"after it in step {number}", "before the update")
+            record.first("what step(closure) returns", _described(returned, losses[-1], number), "the closure's loss")
         record.row("parameter 0", parameter)
 
 
@@ -158,13 +169,15 @@ def _described(returned: object, loss: float, number: int) -> str:
 
 PEAK = "peak bytes over those of one micro-batch"
 SEEN = "examples that the model is given at once"
+AT_MOST = "at most micro_batch"
 
 
 def accumulate(case: Case, objects: Sequence[Any], record: Record) -> None:
     """Call `accumulate_gradients` on a network with one hidden layer and record what `.grad` holds afterwards.
 
     Inputs: weights (four arrays), X, y, micro_batch, stale (is there a gradient from before?), dtype, device. On the
-    pretend device the peak of new bytes is compared with that of one micro-batch's forward and backward.
+    pretend device the peak of new bytes is compared with that of one micro-batch's forward and backward. How many
+    examples the model is given at once is noted in every case.
     """
     inputs, name = case.inputs, "accumulate_gradients"
     call = the_function(objects[0], name)
@@ -174,27 +187,40 @@ def accumulate(case: Case, objects: Sequence[Any], record: Record) -> None:
         X, y = here.tensor(inputs["X"], dtype), here.tensor(inputs["y"], dtype)
         arguments = (model, _mean_squared_error, X, y, inputs["micro_batch"])
         check_call(call, name, "(model, loss_fn, X, y, micro_batch)", *arguments)
+        few = inputs["micro_batch"]
         if here.counter:
             with here.counter.section("one micro-batch") as one:
-                few = inputs["micro_batch"]
                 _mean_squared_error(model(X[:few]), y[:few]).backward()  # type: ignore[no-untyped-call]
             model.zero_grad(set_to_none=True)
-            seen = [0]
-            model.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+            seen = _rows_seen(model)
             with here.counter.section("all") as all_:
                 call(*arguments)
             record.fact(PEAK, round(all_.peak_bytes / max(one.peak_bytes, 1), 2))
-            record.fact(SEEN, float(max(seen)))
         else:
             for parameter in model.parameters():
                 parameter.grad = torch.ones_like(parameter) if inputs.get("stale") else None
+            seen = _rows_seen(model)
             call(*arguments)
+        most = max(seen, default=0)
+        record.fact(SEEN, AT_MOST if most <= few else f"{most}, with micro_batch = {few}")
         for i, (parameter, array) in enumerate(zip(model.parameters(), inputs["weights"], strict=True)):
             if parameter.grad is None:
                 raise ProtocolError(f"{name} should write .grad, but parameter {i}'s is None afterwards")
             record.array(f"gradient of parameter {i}", parameter.grad)
             same = np.array_equal(here.counter.fetch(parameter) if here.counter else parameter.detach().cpu(), array)
             record.first("the weights", "unchanged" if same else "changed; only .grad should change", "unchanged")
+
+
+def _rows_seen(model: torch.nn.Module) -> list[int]:
+    """A list that fills up with the numbers of rows that the model, or a layer of it, is given at once."""
+    seen: list[int] = []
+
+    def note(_: torch.nn.Module, given: tuple[Tensor, ...]) -> None:
+        seen.append(given[0].numel() // given[0].shape[-1])
+
+    for module in model.modules():
+        module.register_forward_pre_hook(note)
+    return seen
 
 
 def _network(weights: Sequence[Tensor]) -> torch.nn.Sequential:

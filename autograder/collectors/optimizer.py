@@ -98,7 +98,10 @@ class Run:
             changed = (grad is None) != (now is None) or not (
                 grad is None or now is None or np.array_equal(as_array(grad), as_array(now))
             )
-            text = f"changed in step {number} (parameter {i}); by += or by a method whose name ends in _?"
+            if grad is None:
+                text = f"None no longer after step {number} (parameter {i}): step() put a gradient there"
+            else:
+                text = f"changed in step {number} (parameter {i}), perhaps by `+=`, or by a method such as `add_`"
             self.record.first(GRAD, text if changed and not lost else UNCHANGED, UNCHANGED)
 
     def check_storage(self, pointers: list[int], number: int) -> None:

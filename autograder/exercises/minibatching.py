@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from autograder.collectors.common import PRETEND
-from autograder.collectors.minibatching import PEAK, SEEN
+from autograder.collectors.minibatching import PEAK
 from autograder.evidence import Array
 from autograder.exercise import (
     TOLERANCE,
@@ -586,7 +586,7 @@ LOGISTIC = _exercise(
     bank.misconceptions(bank.LOGISTIC),
     (
         "Compute the margins first, then the weight that each example gets, then the weighted mean of −y·x.",
-        "The weight is σ(−margin), between 0 and 1. torch.sigmoid does not overflow; exp of a large number does.",
+        "The weight is sigmoid(−margin), between 0 and 1. torch.sigmoid does not overflow; exp of a large number does.",
         "margin = y * (X @ w); return -(torch.sigmoid(-margin) * y) @ X / len(y)",
     ),
     writes="logistic_gradient",
@@ -627,9 +627,6 @@ _MEMORY = Limit(
 
 #: Micro-batch of the case that is counted on a device.
 _COUNTED = 60
-_PIECES = Limit(
-    SEEN, _COUNTED, "The model is given {count} examples at once; micro_batch = {at_most} is the most that it may see."
-)
 
 
 def _accumulate_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
@@ -650,12 +647,13 @@ def _accumulate_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     few = int(rng.integers(4, 7)) if hidden else 5
     ragged = 2 * few + int(rng.integers(1, few)) if hidden else 12
     return (
-        case("equal micro-batches", "gradient", inputs(3 * few, few)),
+        # more micro-batches than examples in one: a count taken for a size shows
+        case("equal micro-batches", "gradient", inputs((few + 1) * few, few)),
         case("one micro-batch", "gradient", inputs(few, few)),
         case("float32", "gradient", inputs(3 * few, few, dtype="float32")),
         case("a short last micro-batch", "short last micro-batch", inputs(ragged, few)),
         case("a gradient from before", "old gradients", inputs(3 * few, few, stale=True)),
-        case("counted on a device", "memory", inputs(4 * _COUNTED, _COUNTED, 24, device=PRETEND), _MEMORY, _PIECES),
+        case("counted on a device", "memory", inputs(4 * _COUNTED, _COUNTED, 24, device=PRETEND), _MEMORY),
     )
 
 
@@ -664,7 +662,7 @@ ACCUMULATE = _exercise(
     "A large batch in little memory",
     {"gradient": 1.0, "short last micro-batch": 1.5, "old gradients": 1.0, "memory": 1.5},
     _accumulate_cases,
-    loops.one_big_backward,
+    loops.one_example_at_a_time,
     recognise(loops.ACCUMULATE, loops.ACCUMULATE, loops.accumulating),
     (
         "backward adds to .grad. So run it once per micro-batch, on a loss that is weighted as the micro-batch deserves.",
@@ -674,7 +672,7 @@ ACCUMULATE = _exercise(
         "(loss_fn(model(xs), ys) * len(xs) / len(X)).backward()",
     ),
     writes="accumulate_gradients",
-    compares=".grad with that of one big backward, and the peak of new bytes with one micro-batch's",
+    compares=".grad with the mean of every example's own gradient, and the peak of new bytes with one micro-batch's",
     minutes=15,
     difficulty=2,
     kind="launches",
@@ -785,7 +783,7 @@ FIXED_RATE = _quiz(
 
 SCHEDULES = _quiz(
     5,
-    "Which of them converge?",
+    "Which satisfy both conditions?",
     *(
         Part(name, key, {"yes": yes, "no": no})
         for name, key, yes, no in (
@@ -810,8 +808,10 @@ SCHEDULES = _quiz(
             (
                 "t^−0.4",
                 "no",
-                "The squares are t^−0.8, and their sum diverges: the noise does not average out as the theorem asks.",
-                "Right. Σt^−0.8 diverges: the exponent has to be above ½.",
+                "The squares are t^−0.8, and their sum diverges. The conditions are sufficient, not necessary: on the "
+                "parabola of section 9 this one gets closer and closer, only slowly, without their guarantee.",
+                "Right. Σt^−0.8 diverges: the exponent has to be above ½. The conditions are sufficient, not necessary: "
+                "on the parabola of section 9 this one gets closer and closer all the same, only slowly.",
             ),
             (
                 "constant 0.01",

@@ -51,6 +51,16 @@ def per_example_by_loop(loss_fn: LossFn, w: Tensor, X: Tensor, y: Tensor) -> Ten
     return torch.stack(rows)
 
 
+def _piled_up(loss_fn: LossFn, w: Tensor, X: Tensor, y: Tensor) -> Tensor:
+    leaf = w.detach().clone().requires_grad_()
+    rows = []
+    for x_i, y_i in zip(X, y, strict=True):
+        loss_fn(leaf, x_i, y_i).backward()
+        assert leaf.grad is not None
+        rows.append(leaf.grad.clone())
+    return torch.stack(rows)
+
+
 def _per_example(loss_fn: LossFn, w: Tensor, X: Tensor, y: Tensor) -> Tensor:
     rows: Tensor = vmap(grad(loss_fn), in_dims=(None, 0, 0))(w, X, y)
     return rows
@@ -66,10 +76,9 @@ PER_EXAMPLE = {
     "B13": _row(
         "vmap goes over the wrong dimensions",
         "in_dims has one entry per argument: None for w, which all examples share, and 0 for X and for y. Without in_dims "
-        "vmap takes w apart as well; with y not mapped, loss_fn is given all labels at once.",
+        "vmap takes w apart as well.",
         "section 1, the table of in_dims",
         lambda loss_fn, w, X, y: vmap(grad(loss_fn))(w, X, y),
-        lambda loss_fn, w, X, y: vmap(grad(loss_fn), in_dims=(None, 0, None))(w, X, y),
         lambda loss_fn, w, X, y: vmap(grad(loss_fn), in_dims=(None, 1, 0))(w, X, y),
     ),
     "B14": _row(
@@ -102,6 +111,21 @@ PER_EXAMPLE = {
         "Every row is the mean gradient. How the examples differ is what the rest of the notebook is about.",
         "equation (1.2)",
         lambda loss_fn, w, X, y: _per_example(loss_fn, w, X, y).mean(0).expand(len(X), -1),
+    ),
+    "B76": _row(
+        "gradients pile up in .grad",
+        "backward adds to w.grad, so each row holds all examples before it as well. Clear it before every example "
+        "(w.grad = None), or use torch.autograd.grad, which returns the gradient.",
+        "section 12, the paragraph on zero_grad",
+        _piled_up,
+    ),
+    "B77": _row(
+        "loss_fn is given several examples at once",
+        "loss_fn takes one example and gives one number, and grad needs one number. Without vmap, or with X or y not "
+        "mapped by it, there are as many as examples.",
+        "section 1, the table of grad and vmap",
+        lambda loss_fn, w, X, y: grad(loss_fn)(w, X, y),
+        lambda loss_fn, w, X, y: vmap(grad(loss_fn), in_dims=(None, 0, None))(w, X, y),
     ),
 }
 
@@ -334,6 +358,22 @@ def _divides(G: Tensor, m: int, replacement: bool) -> Tensor:
     return error
 
 
+def _swapped(correction: Callable[[int, int], float]) -> Callable[[Tensor, int, bool], Tensor]:
+    """Equation (1.7) where the examples are drawn with replacement, (1.6) where they are not."""
+    return lambda G, m, r: _sigma(G) / m**0.5 * (correction(len(G), m) if r and len(G) > 1 else 1.0)
+
+
+def _sampled(G: Tensor, m: int, replacement: bool) -> Tensor:
+    error: Tensor = G.std(0) / m**0.5 * (1.0 if replacement else ((len(G) - m) / len(G)) ** 0.5)
+    return error
+
+
+def _refusing(G: Tensor, m: int, replacement: bool) -> Tensor:
+    if m > len(G):
+        raise ValueError("m > N")
+    return _right(G, m, replacement)
+
+
 STANDARD_ERROR = {
     "B10": _row(
         "1/m instead of 1/√m",
@@ -406,6 +446,39 @@ STANDARD_ERROR = {
         _checked(_divides),
         coincides="for N > 1",
     ),
+    "B78": _row(
+        "the 1/(N − 1) variance with replacement, too",
+        "G.std(0) has N − 1 under the root. That goes with √((N − m)/N) without replacement. With replacement it is too "
+        "large, (1.6) has the 1/N variance, and for N = 1 it is 0/0.",
+        "equation (1.6)",
+        _checked(_sampled),
+        _checked(lambda G, m, r: torch.zeros_like(G[0]) if len(G) == 1 else _sampled(G, m, r)),
+        coincides="without replacement, for N > 1",
+    ),
+    "B79": _row(
+        "m > N is refused with replacement, too",
+        "With replacement an example can come twice, so more than N can be drawn. Raise only without replacement.",
+        "the docstring: Raises",
+        _refusing,
+        coincides="as long as m ≤ N",
+    ),
+    "B80": _row(
+        "the correction without its root",
+        "(N − m)/(N − 1) corrects the variance. The standard error takes its root.",
+        "equation (1.7)",
+        _checked(lambda G, m, r: _sigma(G) / m**0.5 * _correction(G, m, r) ** 2),
+        coincides="with replacement, for m = 1 and for m = N",
+    ),
+    "B81": _row(
+        "with and without replacement are swapped",
+        "You correct where the examples are drawn with replacement, and only there. Drawn so they are independent: the "
+        "correction belongs to the other branch.",
+        "equations (1.6) and (1.7)",
+        _checked(_swapped(lambda n, m: ((n - m) / (n - 1)) ** 0.5)),
+        _checked(_swapped(lambda n, m: (max(n - m, 0) / (n - 1)) ** 0.5)),
+        _checked(_swapped(lambda n, m: math.sqrt((n - m) / (n - 1)))),
+        coincides="for m = 1, and for a single example",
+    ),
 }
 
 
@@ -473,6 +546,24 @@ NOISE_BALL = {
         lambda lr, h, s: math.inf if lr * h >= 2 else _raw(lr, h, s),
         coincides="for 0 < ηh < 2",
     ),
+    "B82": _row(
+        "2 − ηh stands above the fraction bar",
+        "`a / b * c` is a·c/b in Python. Write a / (b * c).",
+        "equation (1.10)",
+        _stable(lambda lr, h, s: lr * s / h * (2 - lr * h)),
+        coincides="where the variance is infinite, and for ηh = 1",
+    ),
+    "B83": _row(
+        "infinite from ηh = 1 on",
+        "Between 1 and 2 the factor 1 − ηh is negative, and its size is still below 1: the weight jumps from side to side "
+        "and comes closer. The steady state ends at ηh = 2.",
+        "equation (1.10), the sentence after it",
+        lambda lr, h, s: math.inf if lr * h >= 1 else _ball(lr, h, s),
+        lambda lr, h, s: math.inf if lr * h > 1 else _ball(lr, h, s),
+        lambda lr, h, s: math.inf if lr * h >= 1 else _without_inf(lr, h, s),
+        lambda lr, h, s: math.inf if lr * h >= 1 else _raw(lr, h, s),
+        coincides="for ηh < 1 and for ηh ≥ 2",
+    ),
     "B52": _row(
         "one step's noise only",
         "η²σ² is what a single step adds. Steps add up, while 1 − ηh shrinks what was there.",
@@ -510,6 +601,12 @@ ROBBINS_MONRO = {
         "You have a/(b + t − 1). The first step is t = 1.",
         "equation (1.12)",
         lambda a, b, t: a / (b + t - 1),
+    ),
+    "B86": _row(
+        "one step too late",
+        "You have a/(b + t + 1). t is 1 in the first step already; the + 1 is for counts that start at 0.",
+        "equation (1.12)",
+        lambda a, b, t: a / (b + t + 1),
     ),
     "B56": _row(
         "a/b + t",
@@ -575,6 +672,14 @@ def _overflowing(w: Tensor, X: Tensor, y: Tensor) -> Tensor:
     return -((e / (1 + e)) * y) @ X / len(y)
 
 
+#: Title and explanation of a row that both classifiers have.
+_SEPARATE = (
+    "means are multiplied",
+    "You average the weights and the examples apart, and multiply the two means. Every example has its own weight: "
+    "multiply first, then average.",
+)
+
+
 def _zero_one(w: Tensor, X: Tensor, y: Tensor) -> Tensor:
     return (torch.sigmoid(X @ w) - y) @ X / len(y)
 
@@ -603,13 +708,13 @@ LOGISTIC = {
     ),
     "B62": _row(
         "labels 0 and 1",
-        "σ(Xw) − y is the formula for y in {0, 1}. Here y is −1 or +1.",
+        "sigmoid(Xw) − y is the formula for y in {0, 1}. Here y is −1 or +1.",
         "equation (1.13)",
         _zero_one,
     ),
     "B63": _row(
-        "σ of the margin instead of minus the margin",
-        "Your examples weigh the more, the better they are classified. σ(−margin) is near 1 for the wrong ones.",
+        "the sigmoid of the margin instead of minus the margin",
+        "Your examples weigh the more, the better they are classified. sigmoid(−margin) is near 1 for the wrong ones.",
         "equation (1.13)",
         lambda w, X, y: (-torch.sigmoid(y * (X @ w)) * y) @ X / len(y),
     ),
@@ -626,6 +731,13 @@ LOGISTIC = {
         "section 10, the warning on shapes",
         _by_autograd(lambda w, X, y: softplus(-y * (X @ w[:, None])).mean()),
         _by_autograd(lambda w, X, y: softplus(-y[:, None] * (X @ w)).mean()),
+    ),
+    "B85": _row(
+        _SEPARATE[0],
+        _SEPARATE[1],
+        "equation (1.13)",
+        lambda w, X, y: -(torch.sigmoid(-y * (X @ w)) * y).mean() * X.mean(0),
+        coincides="for a single example",
     ),
 }
 
@@ -693,5 +805,18 @@ PERCEPTRON = {
         "section 10, the warning on shapes",
         _by_autograd(lambda w, X, y: torch.relu(-y * (X @ w[:, None])).mean()),
         _by_autograd(lambda w, X, y: torch.relu(-y[:, None] * (X @ w)).mean()),
+    ),
+    "B84": _row(
+        "the label is missing in the margin",
+        "X @ w < 0 says on which side an example lies. Wrong is where y · (X @ w) < 0: the label decides which side is right.",
+        "equation (1.14)",
+        lambda w, X, y: -((X @ w < 0).to(y.dtype) * y) @ X / len(y),
+    ),
+    "B85": _row(
+        _SEPARATE[0],
+        _SEPARATE[1],
+        "equation (1.14)",
+        lambda w, X, y: -((y * (X @ w) < 0).to(y.dtype) * y).mean() * X.mean(0),
+        coincides="for a single example, and where no example is wrong",
     ),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -153,20 +154,23 @@ BATCHES: dict[str, Row] = {
 # --- minibatch.accumulate -------------------------------------------------------------------------------------------
 
 
-def one_big_backward(model: nn.Module, loss_fn: LossFn, X: Tensor, y: Tensor, micro_batch: int) -> None:
-    """The reference: the gradient of the whole batch's mean loss at once, whatever memory that takes."""
-    model.zero_grad(set_to_none=True)
-    loss_fn(model(X), y).backward()
+def one_example_at_a_time(model: nn.Module, loss_fn: LossFn, X: Tensor, y: Tensor, micro_batch: int) -> None:
+    """The reference: the mean of every example's own gradient, which needs no weights and no more than one example."""
+    params = list(model.parameters())
+    rows = [torch.autograd.grad(loss_fn(model(X[i : i + 1]), y[i : i + 1]), params) for i in range(len(X))]
+    for parameter, *gradients in zip(params, *rows, strict=True):
+        parameter.grad = torch.stack(gradients).mean(0)
 
 
 def accumulating(faults: Mapping[str, Any]) -> tuple[Callable[..., None]]:
-    """A wrong `accumulate_gradients`. Faults: "weight" of a micro-batch, "zero" (when .grad is cleared), "backward"."""
+    """A wrong `accumulate_gradients`. Faults: "cut" (size of a micro-batch), "last", "weight" of a micro-batch, "zero"
+    (when .grad is cleared), "backward"."""
 
     def accumulate_gradients(model: nn.Module, loss_fn: LossFn, X: Tensor, y: Tensor, micro_batch: int) -> None:
         zero, backward = faults.get("zero", "first"), faults.get("backward", "each")
         if zero in ("first", "each"):
             model.zero_grad(set_to_none=True)
-        size = len(X) if backward == "whole" else micro_batch
+        size = _size(faults.get("cut", ""), len(X), micro_batch)
         parts = list(zip(X.split(size), y.split(size), strict=True))
         if faults.get("last") == "lost":
             parts = [pair for pair in parts if len(pair[0]) == size]
@@ -185,6 +189,17 @@ def accumulating(faults: Mapping[str, Any]) -> tuple[Callable[..., None]]:
             total.backward()
 
     return (accumulate_gradients,)
+
+
+def _size(cut: str, n: int, micro_batch: int) -> int:
+    """Examples in a micro-batch."""
+    if cut == "whole":
+        return n
+    if cut == "chunk":
+        return math.ceil(n / micro_batch)
+    if cut == "rounded count":
+        return math.ceil(n / max(n // micro_batch, 1))
+    return micro_batch
 
 
 def _weight(faults: Mapping[str, Any], size: int, n: int, micro_batch: int, count: int) -> float:
@@ -262,7 +277,23 @@ ACCUMULATE: dict[str, Row] = {
         "the whole batch at once",
         "The gradient is right, but the model sees all of X in one piece. micro_batch is the most that it may see.",
         "section 12, the table of memory",
-        {"backward": "whole"},
+        {"cut": "whole"},
         coincides="in the values",
+    ),
+    "B73": Row(
+        "`chunk` for `split`",
+        "X.chunk(k) makes k pieces, of N/k examples each; X.split(k) makes pieces of k examples. micro_batch is the size "
+        "of a piece, not their number.",
+        "the docstring: micro_batch",
+        {"cut": "chunk"},
+        coincides="in the values, and in sizes as long as N ≤ micro_batch²",
+    ),
+    "B74": Row(
+        "the number of micro-batches is rounded down",
+        "N // micro_batch pieces of equal size are larger than micro_batch when it does not divide N. Round up, or cut "
+        "pieces of micro_batch and let the last one be short.",
+        "the docstring: micro_batch",
+        {"cut": "rounded count"},
+        coincides="in the values, and in sizes when micro_batch divides N",
     ),
 }

@@ -28,7 +28,8 @@ class Simulator(torch.optim.Optimizer):
     def step(self, closure: Callable[[], Tensor] | None = None) -> Any:  # type: ignore[override]
         watched = contextlib.nullcontext() if self.faults.get("graph") else torch.no_grad()
         with watched:
-            loss = self._evaluate(closure)
+            late = self.faults.get("closure") == "late"
+            loss = None if late else self._evaluate(closure)
             for number, group in enumerate(self.param_groups):
                 if number and self.faults.get("groups") == "first only":
                     break
@@ -39,7 +40,10 @@ class Simulator(torch.optim.Optimizer):
                         return loss
                     elif self.faults.get("none") == "zero":
                         self._one(p, torch.zeros_like(p), group)
-        return loss
+                    elif self.faults.get("none") == "zero kept":
+                        p.grad = torch.zeros_like(p)
+                        self._one(p, p.grad, group)
+            return self._evaluate(closure) if late else loss
 
     def _evaluate(self, closure: Callable[[], Tensor] | None) -> Any:
         how = self.faults.get("closure")
@@ -68,8 +72,8 @@ class Simulator(torch.optim.Optimizer):
         how = self.faults.get("decay", "l2")
         added = {"l2": wd, "negative": -wd, "times lr": lr * wd, "twice": 2 * wd}.get(how, 0.0)
         changed = g + added * p
-        if self.faults.get("gradient") == "changed":
-            grad.copy_(changed)
+        if self.faults.get("gradient") == "changed" or (self.faults.get("gradient") == "added to" and not climbs):
+            grad.copy_(changed)  # −p.grad is a new tensor: then only the descent is added to
         if late:
             changed = -changed
         start = p * (1 - wd) if how == "without lr" else p
@@ -166,6 +170,7 @@ ROWS: dict[str, Row] = {
         "`g = p.grad` is no copy, and `g += …` writes into it. Make a new tensor: `g = g + …`.",
         "the docstring: p.grad stays as it is",
         {"gradient": "changed"},
+        also=({"gradient": "added to"},),
         coincides="in the weights, as long as each gradient is used once",
     ),
     "B46": Row(
@@ -215,6 +220,7 @@ ROWS: dict[str, Row] = {
         "A parameter whose .grad is None is left alone. With zeros in its place it decays.",
         "section 7, the table, p.grad",
         {"none": "zero"},
+        also=({"none": "zero kept"},),
         coincides="as long as every parameter has a gradient, or without decay",
     ),
     "A34": Row(
@@ -245,6 +251,14 @@ ROWS: dict[str, Row] = {
         "step(closure) returns what the closure returned, so that training loops can log it.",
         "section 7, the table, closure",
         {"closure": "not returned"},
+        coincides="without a closure",
+    ),
+    "B75": Row(
+        "the closure is called after the update",
+        "It computes the gradient that this step uses, so it has to come first. Yours steps along an old gradient, and "
+        "returns the loss of the new weights.",
+        "section 7, the table, closure",
+        {"closure": "late"},
         coincides="without a closure",
     ),
     "B72": Row(
