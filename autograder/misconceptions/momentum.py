@@ -92,15 +92,16 @@ class Simulator(torch.optim.Optimizer):
         g = grad + added * w if added else grad
         if added and _switch(self.faults, "gradient") == "changed":
             g = grad.copy_(g)
-        scale = lr if _switch(self.faults, "lr") in ("inside", "inside but ahead", "both") else 1.0
+        where = _switch(self.faults, "lr")
         ahead = grad if _switch(self.faults, "nesterov") == "without decay" else g
-        ahead = ahead if _switch(self.faults, "lr") == "inside but ahead" else scale * ahead
-        d = self._direction(p, scale * g, ahead, mu, group)
+        if where in ("inside", "both"):
+            ahead = lr * ahead
+        d = self._direction(p, lr * g if where in ("inside", "inside but ahead", "both") else g, ahead, mu, group)
         if decay == "after momentum":
             d = d + wd * w
         start = w * (1 - lr * wd) if decay == "decoupled" else w
         sign = -1 if _switch(self.faults, "sign") == "down" else 1
-        rate = 1.0 if _switch(self.faults, "lr") in ("inside", "inside but ahead") else lr
+        rate = 1.0 if where in ("inside", "inside but ahead") else lr
         self._write(p, start + sign * rate * d)
 
     def _lr(self, p: Tensor, group: dict[str, Any]) -> float:
@@ -336,7 +337,7 @@ ROWS: dict[str, Row] = {
         _STATE,
         {"buffer": "reset"},
         coincides="without momentum",
-        also=({"buffer": "not stored"},),
+        also=({"buffer": "not stored"}, {"buffer": "reset", "kept": "outside"}),
     ),
     "M68": Row(
         "the new buffer is not stored",
