@@ -334,7 +334,7 @@ def _sgd_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         case("weight_decay", "weight decay (L2)", _one_group(rng, shapes, full)),
         case("weight_decay and nesterov", "weight decay (L2)", _one_group(rng, shapes, {**full, "nesterov": True})),
         case("two groups, lr changed half-way", "parameter groups", with_buffer(_two_groups(rng, full, second))),
-        _case("torch's checkpoint", "torch's checkpoints", "checkpoint", _checkpoint(rng, full, lr), hidden=hidden),
+        case("going on from torch's checkpoint", "torch's checkpoints", _checkpoint(rng, full, lr), "checkpoint"),
         case("a parameter that joins late", "late gradients", _late(_one_group(rng, [(6,), (5,), (2, 3)], momentum))),
         case("float32", "dtypes and devices", _one_group(rng, shapes, momentum, dtype="float32")),
         case("bfloat16", "dtypes and devices", _one_group(rng, shapes, momentum, dtype="bfloat16")),
