@@ -10,7 +10,7 @@ import torch
 
 from autograder.answers import momentum_equivalence as answers
 from autograder.audit import attempt, code_exercises
-from autograder.checks import check
+from autograder.checks import check, done
 from autograder.collectors.launches import BYTES, LAUNCHES, SYNCS
 from autograder.evidence import gather
 from autograder.exercise import REGISTRY, CodeExercise, QuizExercise
@@ -366,7 +366,6 @@ def convert(velocity: Callable[..., object]) -> tuple[object, ...]:
             "asked for the gradient 0 times",
         ),
         ("momentum.nesterov", (answers.lookahead_in_place, lambda theta, v, mu: 0.0), "a tensor of theta's shape"),
-        ("momentum.sgd", (type("NoBase", (), {"step": lambda self: None}),), "state_dict"),
         ("momentum.sgd", (answers.Student([torch.nn.Parameter(torch.ones(1))]),), "Give the class itself"),
     ],
 )
@@ -376,6 +375,14 @@ def test_what_cannot_be_used_is_told_in_one_line(
     with pytest.raises(AssertionError):
         check(name, *objects)
     assert words in capsys.readouterr().out
+
+
+def test_exercises_that_a_cell_waits_for_are_listed_with_one_and(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autograder.checks._PASSED", set())
+    assert not done("momentum.traditional", "momentum.average", "momentum.sgd")
+    assert "code for momentum.traditional, momentum.average and momentum.sgd:" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["momentum.convert", "momentum.stability", "momentum.lr_change"])
