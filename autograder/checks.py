@@ -255,7 +255,8 @@ def done(*exercise_ids: str) -> bool:
     """Has each of these exercises passed its check in this session? If not, says so in one friendly line."""
     missing = [exercise_id for exercise_id in exercise_ids if _find(exercise_id).id not in _PASSED]
     if missing:
-        which = " and ".join(missing)
+        *first, last = missing
+        which = f"{', '.join(first)} and {last}" if first else last
         text = f"This cell uses your own code for {which}: let the check pass first, then run the cell again."
         _display(panel(text, BLUE), text)
     return not missing

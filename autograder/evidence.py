@@ -58,6 +58,7 @@ COLLECTORS = {
     "functions": "autograder.collectors.momentum_equivalence",
     "lookahead": "autograder.collectors.momentum_equivalence",
     "refusals": "autograder.collectors.momentum_equivalence",
+    "checkpoint": "autograder.collectors.momentum_equivalence",
     "answer": "autograder.collectors.answer",
 }
 

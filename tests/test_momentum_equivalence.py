@@ -10,7 +10,7 @@ import torch
 
 from autograder.answers import momentum_equivalence as answers
 from autograder.audit import attempt, code_exercises
-from autograder.checks import check
+from autograder.checks import check, done
 from autograder.collectors.launches import BYTES, LAUNCHES, SYNCS
 from autograder.evidence import gather
 from autograder.exercise import REGISTRY, CodeExercise, QuizExercise
@@ -292,6 +292,60 @@ def test_momentum_for_500_tensors_takes_three_launches_no_wait_and_no_memory() -
     assert (facts[LAUNCHES], facts[SYNCS], facts[BYTES]) == (3.0, 0.0, 0.0)
 
 
+def test_a_mix_of_devices_is_told_without_what_is_missing_because_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(AssertionError):
+        check("momentum.foreach", answers._OnTheCpu)
+    told = capsys.readouterr().out
+    assert "Operations that mix devices: 1." in told
+    assert "is missing" not in told
+
+
+# --- the optimizer's state -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cls", "row"),
+    [(answers._OtherName, "M69"), (answers._Outside, "M69"), (answers._AlwaysABuffer, "M70")],
+)
+def test_a_buffer_that_is_not_torchs_costs_the_checkpoints_and_nothing_else(cls: type, row: str) -> None:
+    found = exercise("momentum.sgd")
+    for cases in (visible_cases(found), hidden_cases(found, 5)):
+        verdict, named = attempt(found, cases, (cls,))
+        assert named == (row,)
+        assert [group.name for group in verdict.groups if not group.passed] == ["torch's checkpoints"]
+
+
+def test_torch_goes_on_from_a_students_checkpoint() -> None:
+    grads = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+    options = {"lr": 0.1, "momentum": MU, "dampening": 0.2, "weight_decay": 0.1}
+
+    def steps(opt: torch.optim.Optimizer, w: torch.nn.Parameter, rows: Tensor) -> None:
+        for g in rows:
+            w.grad = g.clone()
+            opt.step()
+
+    ends = []
+    for first in (answers.InPlace, torch.optim.SGD):
+        w = torch.nn.Parameter(torch.ones(3))
+        opt = first([w], **options)
+        steps(opt, w, grads[:4])
+        there = torch.nn.Parameter(w.detach().clone())
+        again = torch.optim.SGD([there], **options)  # type: ignore[arg-type]
+        again.load_state_dict(opt.state_dict())
+        steps(again, there, grads[4:])
+        ends.append(there.detach())
+    assert apart(*ends) < 1e-6
+
+
+@pytest.mark.parametrize("seed", [None, 3, 4])
+def test_a_return_at_an_empty_group_is_caught(seed: int | None) -> None:
+    found = exercise("momentum.foreach")
+    cases = visible_cases(found) if seed is None else hidden_cases(found, seed)
+    verdict, named = attempt(found, cases, (answers._ReturnsAtAnEmptyGroup,))
+    assert named == ("A34",)
+    assert [case.name for case in verdict.failed_cases] == ["a first group without gradients"]
+
+
 # --- what students may hand in ---------------------------------------------------------------------------------------
 
 
@@ -321,6 +375,14 @@ def test_what_cannot_be_used_is_told_in_one_line(
     with pytest.raises(AssertionError):
         check(name, *objects)
     assert words in capsys.readouterr().out
+
+
+def test_exercises_that_a_cell_waits_for_are_listed_with_one_and(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autograder.checks._PASSED", set())
+    assert not done("momentum.traditional", "momentum.average", "momentum.sgd")
+    assert "code for momentum.traditional, momentum.average and momentum.sgd:" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["momentum.convert", "momentum.stability", "momentum.lr_change"])

@@ -66,9 +66,9 @@ def slider(label: str, low: float, high: float, value: float, step: float) -> An
     return _make("FloatSlider", value, description=label, min=low, max=high, step=step)
 
 
-def log_slider(label: str, low: float, high: float, value: float) -> Any:
-    """A slider over powers of ten: `low` and `high` are exponents."""
-    return _make("FloatLogSlider", value, description=label, min=low, max=high, step=0.05, readout_format=".3g")
+def log_slider(label: str, low: float, high: float, value: float, step: float = 0.05) -> Any:
+    """A slider over powers of ten: `low`, `high` and `step` are exponents."""
+    return _make("FloatLogSlider", value, description=label, min=low, max=high, step=step, readout_format=".3g")
 
 
 def choice(label: str, options: Mapping[str, Any]) -> Any:

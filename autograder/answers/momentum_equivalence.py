@@ -87,6 +87,12 @@ def _rebound(w: Tensor, v: Tensor, g: Tensor, lr: float, mu: float) -> None:
 
 
 @torch.no_grad()
+def _both_rebound(w: Tensor, v: Tensor, g: Tensor, lr: float, mu: float) -> None:
+    v = mu * v - lr * g
+    w = w + v
+
+
+@torch.no_grad()
 def _velocity_rebound(w: Tensor, v: Tensor, g: Tensor, lr: float, mu: float) -> None:
     v = mu * v - lr * g
     w.add_(v)
@@ -167,6 +173,18 @@ def _maps_lr(w: Tensor, m: Tensor, g: Tensor, lr: float, beta: float) -> None:
 def _roles(w: Tensor, m: Tensor, g: Tensor, lr: float, beta: float) -> None:
     m.lerp_(g, beta)
     w.sub_(lr * m)
+
+
+@torch.no_grad()
+def _along_the_gradient(w: Tensor, m: Tensor, g: Tensor, lr: float, beta: float) -> None:
+    m.lerp_(g, 1 - beta)
+    w.sub_(lr * g)
+
+
+@torch.no_grad()
+def _averages_steps(w: Tensor, m: Tensor, g: Tensor, lr: float, beta: float) -> None:
+    m.mul_(beta).add_(lr * g, alpha=1 - beta)
+    w.sub_(m)
 
 
 @torch.no_grad()
@@ -276,13 +294,13 @@ class Student(torch.optim.Optimizer):
         return p.grad + group["weight_decay"] * p
 
     def collect(self, s: dict[str, Any], g: Tensor, group: dict[str, Any]) -> None:
-        if "b" in s:
-            s["b"] = group["momentum"] * s["b"] + (1 - group["dampening"]) * g
+        if "momentum_buffer" in s:
+            s["momentum_buffer"] = group["momentum"] * s["momentum_buffer"] + (1 - group["dampening"]) * g
         else:
-            s["b"] = g.clone()
+            s["momentum_buffer"] = g.clone()
 
     def direction(self, s: dict[str, Any], g: Tensor, group: dict[str, Any]) -> Tensor:
-        b: Tensor = s["b"]
+        b: Tensor = s["momentum_buffer"]
         return g + group["momentum"] * b if group["nesterov"] else b
 
 
@@ -304,53 +322,98 @@ class InPlace(Student):
         p.add_(g, alpha=-group["lr"])
 
 
-class AlwaysABuffer(Student):
-    """Keeps a buffer even without momentum, and tells the first step by a count."""
+class ZerosFirst(Student):
+    """The buffer starts at zero, and a first gradient is not damped."""
+
+    def collect(self, s: dict[str, Any], g: Tensor, group: dict[str, Any]) -> None:
+        gain = 1 - group["dampening"] if "momentum_buffer" in s else 1.0
+        buffer = s.setdefault("momentum_buffer", torch.zeros_like(g))
+        buffer.copy_(group["momentum"] * buffer + gain * g)
+
+
+class OneDirection(Student):
+    """A copy of the gradient becomes the direction, with or without momentum."""
 
     def one(self, p: Tensor, group: dict[str, Any], s: dict[str, Any]) -> None:
-        if not s:
-            s["count"], s["b"] = 0, torch.zeros_like(p)
-        gain = 1.0 if s["count"] == 0 else 1 - group["dampening"]
+        d = self.gradient(p, group).detach().clone()
+        if mu := group["momentum"]:
+            old = s.get("momentum_buffer")
+            new = d if old is None else mu * old + d - group["dampening"] * d
+            s["momentum_buffer"] = new
+            d = d + mu * new if group["nesterov"] else new
+        p -= group["lr"] * d
+
+
+class _OtherName(Student):
+    """Right in every weight; but the buffer is called velocity."""
+
+    def one(self, p: Tensor, group: dict[str, Any], s: dict[str, Any]) -> None:
+        renamed = {"momentum_buffer": s["velocity"]} if "velocity" in s else {}
+        super().one(p, group, renamed)
+        if renamed:
+            s["velocity"] = renamed["momentum_buffer"]
+
+
+class _Outside(Student):
+    """Right in every weight; but the buffers are in a dict of its own."""
+
+    def __init__(self, params: Any, **options: Any) -> None:
+        super().__init__(params, **options)
+        self.buffers: dict[Tensor, dict[str, Any]] = {}
+
+    def one(self, p: Tensor, group: dict[str, Any], s: dict[str, Any]) -> None:
+        super().one(p, group, self.buffers.setdefault(p, {}))
+
+
+class _AlwaysABuffer(Student):
+    """Keeps a buffer even without momentum."""
+
+    def one(self, p: Tensor, group: dict[str, Any], s: dict[str, Any]) -> None:
         g = self.gradient(p, group)
-        s["count"] += 1
-        if group["momentum"] == 0:
-            gain = 1.0
-        s["b"].mul_(group["momentum"]).add_(gain * g)
+        self.collect(s, g, group)
         p.sub_(group["lr"] * self.direction(s, g, group))
 
 
-class OwnBookkeeping:
-    """No torch base class: groups and buffers by hand."""
+class _NotStored(Student):
+    def one(self, p: Tensor, group: dict[str, Any], s: dict[str, Any]) -> None:
+        super().one(p, group, dict(s) if s else s)
 
-    def __init__(self, params: Any, lr: float = 1e-3, momentum: float = 0.0, **more: Any) -> None:
-        params = list(params)
-        defaults = {"lr": lr, "momentum": momentum, "dampening": 0.0, "weight_decay": 0.0, "nesterov": False, **more}
-        if defaults["nesterov"] and not (momentum > 0 and defaults["dampening"] == 0):
-            raise ValueError("nesterov needs momentum and no dampening")
-        groups = params if isinstance(params[0], dict) else [{"params": params}]
-        self.param_groups = [{**defaults, **group} for group in groups]
-        self.buffers: dict[int, Tensor] = {}
 
-    @torch.no_grad()
-    def step(self) -> None:
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                g = p.grad.detach().clone()
-                g.add_(group["weight_decay"] * p)
-                d = self.direction(id(p), g, group) if group["momentum"] else g
-                p -= group["lr"] * d
+class _StoresTheLookAhead(Student):
+    def direction(self, s: dict[str, Any], g: Tensor, group: dict[str, Any]) -> Tensor:
+        buffer: Tensor = s["momentum_buffer"]
+        return buffer.mul_(group["momentum"]).add_(g) if group["nesterov"] else buffer
 
-    def direction(self, key: int, g: Tensor, group: dict[str, Any]) -> Tensor:
-        old = self.buffers.get(key)
-        self.buffers[key] = g if old is None else group["momentum"] * old + g - group["dampening"] * g
-        return g + group["momentum"] * self.buffers[key] if group["nesterov"] else self.buffers[key]
+
+class _ConstructorMomentum(Student):
+    def one(self, p: Tensor, group: dict[str, Any], s: dict[str, Any]) -> None:
+        super().one(p, {**group, "momentum": self.defaults["momentum"]}, s)
+
+
+class _LrInTheBufferOnly(Student):
+    """b adds up lr·g, and the look ahead adds g."""
+
+    def one(self, p: Tensor, group: dict[str, Any], s: dict[str, Any]) -> None:
+        g = self.gradient(p, group)
+        if group["momentum"] == 0:
+            p.sub_(group["lr"] * g)
+            return
+        self.collect(s, group["lr"] * g, group)
+        p.sub_(self.direction(s, g, group))
+
+
+class _Decoupled(Student):
+    def gradient(self, p: Tensor, group: dict[str, Any]) -> Tensor:
+        assert p.grad is not None
+        p.mul_(1 - group["lr"] * group["weight_decay"])
+        return p.grad.clone()
 
 
 class _DampedAtFirst(Student):
     def collect(self, s: dict[str, Any], g: Tensor, group: dict[str, Any]) -> None:
-        s["b"] = group["momentum"] * s.get("b", torch.zeros_like(g)) + (1 - group["dampening"]) * g
+        s["momentum_buffer"] = (
+            group["momentum"] * s.get("momentum_buffer", torch.zeros_like(g)) + (1 - group["dampening"]) * g
+        )
 
 
 class _OldBuffer(Student):
@@ -358,7 +421,7 @@ class _OldBuffer(Student):
         if not group["nesterov"]:
             return super().one(p, group, s)
         g = self.gradient(p, group)
-        before = s["b"].clone() if "b" in s else torch.zeros_like(g)
+        before = s["momentum_buffer"].clone() if "momentum_buffer" in s else torch.zeros_like(g)
         self.collect(s, g, group)
         p.sub_(group["lr"] * (g + group["momentum"] * before))
         return None
@@ -366,7 +429,7 @@ class _OldBuffer(Student):
 
 class _NoDampening(Student):
     def collect(self, s: dict[str, Any], g: Tensor, group: dict[str, Any]) -> None:
-        s["b"] = group["momentum"] * s["b"] + g if "b" in s else g.clone()
+        s["momentum_buffer"] = group["momentum"] * s["momentum_buffer"] + g if "momentum_buffer" in s else g.clone()
 
 
 class _LrInside(Student):
@@ -381,7 +444,7 @@ class _LrInside(Student):
 
 class _NoLookAhead(Student):
     def direction(self, s: dict[str, Any], g: Tensor, group: dict[str, Any]) -> Tensor:
-        b: Tensor = s["b"]
+        b: Tensor = s["momentum_buffer"]
         return b
 
 
@@ -391,10 +454,10 @@ class _Aliased(Student):
         return p.grad + group["weight_decay"] * p if group["weight_decay"] else p.grad
 
     def collect(self, s: dict[str, Any], g: Tensor, group: dict[str, Any]) -> None:
-        if "b" in s:
-            s["b"].mul_(group["momentum"]).add_(g, alpha=1 - group["dampening"])
+        if "momentum_buffer" in s:
+            s["momentum_buffer"].mul_(group["momentum"]).add_(g, alpha=1 - group["dampening"])
         else:
-            s["b"] = g
+            s["momentum_buffer"] = g
 
 
 class _GradientChanged(Student):
@@ -424,7 +487,7 @@ class _Climbs(Student):
 class _Averages(Student):
     def collect(self, s: dict[str, Any], g: Tensor, group: dict[str, Any]) -> None:
         mu = group["momentum"]
-        s["b"] = mu * s.get("b", torch.zeros_like(g)) + (1 - mu) * g
+        s["momentum_buffer"] = mu * s.get("momentum_buffer", torch.zeros_like(g)) + (1 - mu) * g
 
 
 class _Lags(Student):
@@ -433,7 +496,7 @@ class _Lags(Student):
         if group["momentum"] == 0:
             p.sub_(group["lr"] * g)
             return
-        before = {"b": s.get("b", torch.zeros_like(g))}
+        before = {"momentum_buffer": s.get("momentum_buffer", torch.zeros_like(g))}
         p.sub_(group["lr"] * self.direction(before, g, group))
         self.collect(s, g, group)
 
@@ -540,6 +603,16 @@ def _run_too_late(w0: Tensor, grads: Tensor, lrs: Sequence[float], mu: float) ->
     return torch.stack(rows)
 
 
+def _run_without_copies(w0: Tensor, grads: Tensor, lrs: Sequence[float], mu: float) -> Tensor:
+    w, v, rows = w0.clone(), torch.zeros_like(w0), [w0.clone()]
+    for t, g in enumerate(grads):
+        if t:
+            rescale_in_place(v, lrs[t - 1], lrs[t])
+        traditional_in_place(w, v, g, lrs[t], mu)
+        rows.append(w)
+    return torch.stack(rows)
+
+
 @torch.no_grad()
 def _rescale_inverse(v: Tensor, lr_old: float, lr_new: float) -> None:
     if lr_old == 0:
@@ -641,6 +714,26 @@ def _stays_ahead(theta: Tensor, v: Tensor, grad_fn: GradFn, lr: float, mu: float
     g = grad_fn(theta)
     v.mul_(mu).sub_(lr * g)
     theta.add_(v)
+
+
+@torch.no_grad()
+def _goes_ahead_by_itself(theta: Tensor, v: Tensor, grad_fn: GradFn, lr: float, mu: float) -> None:
+    theta += mu * v
+    g = grad_fn(theta)
+    v.mul_(mu).sub_(lr * g)
+    theta += v
+
+
+@torch.no_grad()
+def _lookahead_rebinds_v(theta: Tensor, v: Tensor, grad_fn: GradFn, lr: float, mu: float) -> None:
+    v = mu * v - lr * grad_fn(theta + mu * v)
+    theta.add_(v)
+
+
+@torch.no_grad()
+def _lookahead_rebinds_both(theta: Tensor, v: Tensor, grad_fn: GradFn, lr: float, mu: float) -> None:
+    v = mu * v - lr * grad_fn(theta + mu * v)
+    theta = theta + v
 
 
 def _point_is_theta(theta: Tensor, v: Tensor, mu: float) -> Tensor:
@@ -787,6 +880,46 @@ class _LrInTheBuffer(Foreach):
         torch._foreach_sub_(ps, bufs)
 
 
+class _ReturnsAtAnEmptyGroup(torch.optim.Optimizer):
+    def __init__(self, params: Any, lr: float = 1e-3, momentum: float = 0.9) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            params = [p for p in group["params"] if p.grad is not None]
+            if not params:
+                return
+            for p in params:
+                if "momentum_buffer" not in self.state[p]:
+                    self.state[p]["momentum_buffer"] = torch.zeros_like(p)
+            buffers = [self.state[p]["momentum_buffer"] for p in params]
+            torch._foreach_mul_(buffers, group["momentum"])
+            torch._foreach_add_(buffers, [p.grad for p in params])
+            torch._foreach_add_(params, buffers, alpha=-group["lr"])
+
+
+class _StartsAtTheGradient(Foreach):
+    def start(self, p: Tensor, s: dict[str, Any]) -> None:
+        assert p.grad is not None
+        s["b"] = p.grad.clone()
+
+
+class _LosesTheProduct(Foreach):
+    def update(self, ps: Sequence[Tensor], gs: Sequence[Any], bufs: Sequence[Tensor], group: dict[str, Any]) -> None:
+        torch._foreach_mul(bufs, group["momentum"])
+        torch._foreach_add_(bufs, gs)
+        torch._foreach_add_(ps, bufs, alpha=-group["lr"])
+
+
+class _MultipliesTheBuffer(Foreach):
+    def update(self, ps: Sequence[Tensor], gs: Sequence[Any], bufs: Sequence[Tensor], group: dict[str, Any]) -> None:
+        torch._foreach_mul_(bufs, group["momentum"])
+        torch._foreach_add_(bufs, gs)
+        torch._foreach_mul_(bufs, group["lr"])
+        torch._foreach_sub_(ps, bufs)
+
+
 # --- the tables -----------------------------------------------------------------------------------------------------
 
 ACCEPTED: dict[str, dict[str, Objects]] = {
@@ -810,10 +943,10 @@ ACCEPTED: dict[str, dict[str, Objects]] = {
         "through torch's buffer": (lr_average, lr_traditional, velocity_from_the_buffer, decay_with_if),
     },
     "momentum.sgd": {
-        "own state names": (Student,),
-        "torch's names, in place": (InPlace,),
-        "always a buffer, and a count": (AlwaysABuffer,),
-        "no torch base class": (OwnBookkeeping,),
+        "new buffers by the formula": (Student,),
+        "torch's operations, in place": (InPlace,),
+        "zeros first": (ZerosFirst,),
+        "one direction": (OneDirection,),
     },
     "momentum.lr_change": {
         "step by step": (rescale_in_place, run_step_by_step),
@@ -848,6 +981,7 @@ MUTANTS: Mutants = {
         ("M11", "1 - mu", (_weak_memory,)),
         ("M9", "w = w + v", (_rebound,)),
         ("M9v", "v = ...", (_velocity_rebound,)),
+        ("M9b", "v = ... and w = ...", (_both_rebound,)),
     ),
     "momentum.average": (
         ("M23", "no 1 - beta", (_sum,)),
@@ -856,6 +990,8 @@ MUTANTS: Mutants = {
         ("M8", "lr / (1 - beta)", (_maps_lr,)),
         ("M11", "lerp with beta", (_roles,)),
         ("M7", "w first", (_lags,)),
+        ("M74", "w.sub_(lr * g)", (_along_the_gradient,)),
+        ("M4", "lr in m", (_averages_steps,)),
     ),
     "momentum.convert": (
         ("M1", "both upside down", _convert(lr_average=lr_traditional, lr_traditional=lr_average)),
@@ -869,6 +1005,12 @@ MUTANTS: Mutants = {
         ("M26", "no sign", _convert(velocity=lambda m, lr_trad, mu: lr_trad / (1 - mu) * m)),
         ("M27", "-lr*m", _convert(velocity=lambda m, lr_trad, mu: -lr_trad * m)),
         ("M12", "decay as it is", _convert(decay=lambda weight_decay, mu, decoupled: weight_decay)),
+        ("M75", "-m / (1 - mu)", _convert(velocity=lambda m, lr_trad, mu: -m / (1 - mu))),
+        (
+            "M76",
+            "L2 mapped, decoupled not",
+            _convert(decay=lambda weight_decay, mu, decoupled: weight_decay if decoupled else (1 - mu) * weight_decay),
+        ),
         ("M32", "decay always mapped", _convert(decay=lambda weight_decay, mu, decoupled: (1 - mu) * weight_decay)),
     ),
     "momentum.sgd": (
@@ -886,25 +1028,39 @@ MUTANTS: Mutants = {
         ("A24", "forgets", (_Forgets,)),
         ("A27", "constructor's lr", (_ConstructorLr,)),
         ("M65", "accepts all", (_AcceptsAll,)),
+        ("M63", "p.mul_(1 - lr*wd)", (_Decoupled,)),
+        ("M66", "lr*g in the buffer, g ahead", (_LrInTheBufferOnly,)),
+        ("M67", "b.mul_(mu).add_(g) for the look ahead", (_StoresTheLookAhead,)),
+        ("M68", "b = ... is not stored", (_NotStored,)),
+        ("M69", "state[p]['velocity']", (_OtherName,)),
+        ("M69", "a dict of its own", (_Outside,)),
+        ("M70", "always a buffer", (_AlwaysABuffer,)),
+        ("M71", "constructor's momentum", (_ConstructorMomentum,)),
     ),
     "momentum.lr_change": (
         ("M4", "no rescaling in the run", (rescale_in_place, _run_unscaled)),
         ("M33", "upside down", _with_rescale(_rescale_inverse)),
         ("M34", "after the update", (rescale_in_place, _run_too_late)),
         ("M36", "times lr_new", _with_rescale(_rescale_to_new)),
+        ("W16", "append(w)", (rescale_in_place, _run_without_copies)),
         ("M38", "nothing for 0", _with_rescale(_rescale_anything)),
     ),
     "momentum.nesterov": (
         ("M39", "gradient at theta", (_gradient_here, point_ahead)),
         ("M7", "old velocity", (_moves_with_old, point_ahead)),
         ("M6", "torch's move", (_looks_ahead_twice, point_ahead)),
-        ("M6", "stays ahead", (_stays_ahead, point_ahead)),
+        ("M77", "stays ahead", (_stays_ahead, point_ahead)),
+        ("M77", "theta += mu * v", (_goes_ahead_by_itself, point_ahead)),
+        ("M9v", "v = ...", (_lookahead_rebinds_v, point_ahead)),
+        ("M9b", "v = ... and theta = ...", (_lookahead_rebinds_both, point_ahead)),
         ("M42", "theta itself", (lookahead_in_place, _point_is_theta)),
         ("M43", "minus", (lookahead_in_place, _point_behind)),
     ),
     "momentum.stability": (
         ("M45", "2 / curvature", (lambda curvature, mu: 2 / curvature, optimal_heavy_ball)),
-        ("M46", "average form", (lambda curvature, mu: 2 * (1 + mu) / (1 - mu) / curvature, optimal_heavy_ball)),
+        ("M78", "complex range", (lambda curvature, mu: (1 + mu**0.5) ** 2 / curvature, optimal_heavy_ball)),
+        ("M55", "2 / (l + L)", (max_stable_lr, lambda a, b: (2 / (a + b), optimal_heavy_ball(a, b)[1]))),
+        ("M46", "averaging form", (lambda curvature, mu: 2 * (1 + mu) / (1 - mu) / curvature, optimal_heavy_ball)),
         (
             "M51",
             "kappa",
@@ -924,5 +1080,9 @@ MUTANTS: Mutants = {
         ("F3", "torch.zeros(p.shape)", (_OnTheCpu,)),
         ("F4", "the first group", (_FirstGroup,)),
         ("M4", "lr in the buffer", (_LrInTheBuffer,)),
+        ("A34", "return", (_ReturnsAtAnEmptyGroup,)),
+        ("M72", "p.grad.clone()", (_StartsAtTheGradient,)),
+        ("M17", "the product is lost", (_LosesTheProduct,)),
+        ("M73", "_foreach_mul_(bufs, lr)", (_MultipliesTheBuffer,)),
     ),
 }

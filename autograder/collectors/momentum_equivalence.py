@@ -1,5 +1,5 @@
 """What the notebook on momentum needs beside functions and optimizers: several functions at once, a gradient that is
-asked for at a point, and constructors that have to refuse."""
+asked for at a point, constructors that have to refuse, and buffers that torch can read."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from autograder.collectors.common import check_call, the_class, the_function
+from autograder.collectors.common import check_call, place, the_class, the_function
+from autograder.collectors.optimizer import Run
 from autograder.evidence import ProtocolError, Record, as_array
 from autograder.exercise import Case
 
 Tensor = torch.Tensor
 UNCHANGED = "unchanged"
+BUFFER = "momentum_buffer"
 ASKED = "the point at which the gradient is asked for"
 
 
@@ -137,3 +139,40 @@ def _construction(cls: type, options: dict[str, Any]) -> str:
     except Exception as error:  # whatever it is, it is what happened
         return f"refused with {type(error).__name__}"
     return "accepted"
+
+
+def checkpoint(case: Case, objects: Sequence[Any], record: Record) -> None:
+    """Is torch's momentum buffer where torch has it? Inputs: those of `collectors.optimizer`, and `stop`.
+
+    Recorded: the buffers in `state_dict()` after `stop` steps; then every parameter of a second optimizer, which loads
+    the checkpoint that torch.optim.SGD has made at that point, and goes on.
+    """
+    cls = the_class(objects[0], "the optimizer", ["step", "state_dict", "load_state_dict"])
+    stop, last = case.inputs["stop"], len(case.inputs["grads"])
+    with place("cpu") as here:
+        own, torchs = (Run(case.inputs, kind, here, Record()) for kind in (cls, torch.optim.SGD))
+        for run in (own, torchs):
+            _take_steps(run, 1, stop)
+        _record_buffers(record, own)
+        there = {**case.inputs, "params": [as_array(p) for p in torchs.params]}
+        resumed = Run(there, cls, here, record)
+        resumed.opt.load_state_dict(torchs.opt.state_dict())
+        resumed.record_rows()
+        for number in range(stop + 1, last + 1):
+            _take_steps(resumed, number, number)
+            resumed.record_rows()
+
+
+def _take_steps(run: Run, first: int, last: int) -> None:
+    for number in range(first, last + 1):
+        run.set_gradients(number)
+        run.opt.step()
+
+
+def _record_buffers(record: Record, run: Run) -> None:
+    state = run.opt.state_dict()["state"]
+    for i in range(len(run.params)):
+        buffer = state.get(i, {}).get(BUFFER)
+        record.fact(f"'{BUFFER}' of parameter {i} in state_dict()", "none" if buffer is None else "there")
+        if buffer is not None:
+            record.array(f"{BUFFER} of parameter {i}", buffer)

@@ -34,8 +34,8 @@ VISIBLE_SEED = 3
 Generator = np.random.Generator
 Shape = tuple[int, ...]
 
-#: State that torch has too; a right answer may keep it under another name. It is recorded only where the lr changes: at
-#: constant lr a buffer with the lr inside is equivalent.
+#: State that torch has too. Where it is kept costs points in one group of `momentum.sgd` only. Beside that it is
+#: recorded only where the lr changes: at constant lr a buffer with the lr inside is equivalent.
 STATE_NAMES = ("momentum_buffer",)
 
 
@@ -264,6 +264,18 @@ def _late(inputs: dict[str, Any]) -> dict[str, Any]:
     return {**inputs, "reuse": [2, 4]}
 
 
+def _checkpoint(rng: Generator, options: Mapping[str, Any], lr: float) -> dict[str, Any]:
+    """Two parameters with momentum and one without; torch's run is taken over half-way."""
+    shapes: list[Shape] = [(6,), (2, 3), (4,)]
+    return {
+        "params": [weights(rng, shape) for shape in shapes],
+        "group_of": [0, 0, 1],
+        "groups": [dict(options), {"lr": lr, "momentum": 0.0}],
+        "grads": gradients(rng, shapes),
+        "stop": STEPS // 2,
+    }
+
+
 _REFUSED = {
     "nesterov=True with dampening": {"momentum": 0.9, "nesterov": True, "dampening": 0.1},
     "nesterov=True without momentum": {"momentum": 0.0, "nesterov": True},
@@ -322,6 +334,7 @@ def _sgd_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         case("weight_decay", "weight decay (L2)", _one_group(rng, shapes, full)),
         case("weight_decay and nesterov", "weight decay (L2)", _one_group(rng, shapes, {**full, "nesterov": True})),
         case("two groups, lr changed half-way", "parameter groups", with_buffer(_two_groups(rng, full, second))),
+        case("going on from torch's checkpoint", "torch's checkpoints", _checkpoint(rng, full, lr), "checkpoint"),
         case("a parameter that joins late", "late gradients", _late(_one_group(rng, [(6,), (5,), (2, 3)], momentum))),
         case("float32", "dtypes and devices", _one_group(rng, shapes, momentum, dtype="float32")),
         case("bfloat16", "dtypes and devices", _one_group(rng, shapes, momentum, dtype="bfloat16")),
@@ -338,10 +351,11 @@ SGD = CodeExercise(
     "optimizer",
     NOTEBOOK,
     {
-        "momentum": 1.25,
-        "dampening and nesterov": 1.25,
+        "momentum": 1.0,
+        "dampening and nesterov": 1.0,
         "weight decay (L2)": 0.75,
         "parameter groups": 0.75,
+        "torch's checkpoints": 0.5,
         "late gradients": 0.5,
         "dtypes and devices": 0.5,
     },
@@ -351,7 +365,7 @@ SGD = CodeExercise(
     visible=lambda: _sgd_cases(generator(VISIBLE_SEED), hidden=False),
     draw_cases=lambda seed: _sgd_cases(generator(seed), hidden=True),
     reference=lambda: (torch.optim.SGD,),
-    compares="every parameter after every step with torch.optim.SGD",
+    compares="every parameter after every step, and the momentum buffers, with torch.optim.SGD",
     misconceptions=recognise(bank.ROWS, bank.ROWS, lambda faults: (bank.optimizer(faults),)),
     combine=lambda faults: (bank.optimizer(faults),),
     hints=(
@@ -550,9 +564,9 @@ STABILITY = CodeExercise(
     combine=runs.stability_functions,
     hints=(
         "When the lr grows, one root of (3.15) reaches −1 first: the run jumps from side to side with the same size.",
-        "Put z = −1 into (3.15) and solve for lr. For the optimum, take roots of (3.17): √μ = 1 − √(ηℓ) at the flat"
-        " end and √μ = √(ηL) − 1 at the steep one. Two equations, two unknowns.",
-        "Adding the two gives √η·(√L + √ℓ) = 2. So lr = 4 / (l_max**0.5 + l_min**0.5)**2, and mu = (1 - (lr * "
+        "Put z = −1 into (3.15) and solve for lr. For the optimum, both right-hand sides of (3.17) are the same √μ: "
+        "set them equal, and solve for √η.",
+        "Equal right-hand sides give √η·(√L + √ℓ) = 2. So lr = 4 / (l_max**0.5 + l_min**0.5)**2, and mu = (1 - (lr * "
         "l_min)**0.5)**2. The limit is 2 * (1 + mu) / curvature.",
     ),
 )
@@ -567,7 +581,7 @@ LAUNCH_LIMIT = Limit(
     "operation once per parameter, a torch._foreach_* call once.",
 )
 MIX_LIMIT = Limit(
-    MIXES, 0, "{count} operations mix devices. Make new tensors where the parameter lives: torch.zeros_like(p)."
+    MIXES, 0, "Operations that mix devices: {count}. Make new tensors where the parameter lives: torch.zeros_like(p)."
 )
 DEVICE_LIMITS = (
     MIX_LIMIT,
@@ -606,11 +620,15 @@ def _foreach_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     for step in (1, 2):
         for i in (1, 4, 7):
             late["grads"][step][i] = None
+    apart = _two_groups(rng, first, second)
+    for step in (0, 3, 4):  # the group that has no gradients stands ahead of the one that has
+        apart["grads"][step][:2] = [None, None]
     many = 100 if hidden else 500
     return (
         case("ten parameters", "values", {**_many(rng, 10, 6, lr, mu), "reuse": [2]}),
         case("two groups, lr changed half-way", "values", _two_groups(rng, first, second)),
         case("parameters that join late", "late gradients", late),
+        case("a first group without gradients", "late gradients", apart),
         case(
             f"{many} parameters, counted",
             "launches",
@@ -624,7 +642,7 @@ def _foreach_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
 
 FOREACH = CodeExercise(
     "momentum.foreach",
-    "500 tensors, three launches",
+    "500 tensors, three calls",
     "launches",
     NOTEBOOK,
     {"values": 1.0, "late gradients": 0.5, "launches": 1.5, "no sync, no new memory": 1.0},
@@ -694,7 +712,7 @@ WHERE_THEY_PART = QuizExercise(
             DIFFERENT,
             "The old velocity still moves at the old lr, torch's whole buffer at the new one.",
             "Only while the lr is constant. v holds gradients times the lr they came with; torch multiplies its "
-            "whole buffer by the new lr. The average form, with lr outside as well, follows torch.",
+            "whole buffer by the new lr. The averaging form, with lr outside as well, follows torch.",
         ),
         _apart(
             "L2",
@@ -706,8 +724,8 @@ WHERE_THEY_PART = QuizExercise(
         _apart(
             "decoupled decay",
             DIFFERENT,
-            "1 − lr·λ shrinks 1/(1 − μ) times as fast with the mapped lr, unless λ is multiplied by 1 − μ.",
-            "The factor is 1 − lr·λ, and the lr of the average form is larger by 1/(1 − μ): the weights decay ten "
+            "With the mapped lr in 1 − lr·λ the weight shrinks 1/(1 − μ) times as fast, unless λ is multiplied by 1 − μ.",
+            "The factor is 1 − lr·λ, and the lr of the averaging form is larger by 1/(1 − μ): the weights decay ten "
             "times as fast for μ = 0.9, unless λ is multiplied by 1 − μ.",
         ),
         _apart(
@@ -760,7 +778,7 @@ QUIZZES = (
                 "longer. Tune lr for each, or at least compare with lr = 0.1 for plain SGD.",
                 "c": "For a gradient that stays the same, plain SGD with lr = 0.1 moves just as fast. That is no gain "
                 "from averaging.",
-                "d": "It is the other way round: with the same lr in the average form, momentum would not be ahead in "
+                "d": "It is the other way round: with the same lr in the averaging form, momentum would not be ahead in "
                 "the long run.",
             },
         ),
@@ -793,10 +811,11 @@ QUIZZES = (
             "c",
             {
                 "a": "θ never exists in torch: what is stored in p, and used in forward, is θ + μv.",
-                "b": "There is no difference to be undone during training. The gradient that autograd computes is the "
-                "one at p, which is the look-ahead point.",
+                "b": "The gradient is the one at p, that much is right; but p is not θ. torch's formula is (3.12) with the "
+                "look-ahead point as the parameter, so p holds θ + μv. θ itself is stored nowhere.",
                 "c": "Right. p is the look-ahead point θ + μv; at the end, when v is small, so is the difference.",
-                "d": "Both forms take the gradient at the same points: only the names differ.",
+                "d": "The two forms compute the same gradients, but what each keeps as its weight differs by μv: in the "
+                "middle of training v is not 0, and neither is the difference.",
             },
         ),
     ),
@@ -804,15 +823,15 @@ QUIZZES = (
         6,
         "The limit in the other form",
         Part(
-            "largest stable lr of the average form",
+            "largest stable lr of the averaging form",
             38.0,
             {
-                38.0: "Right. 2(1 + μ)/λ = 3.8 for the traditional lr, and ten times that for the average form. The "
+                38.0: "Right. 2(1 + μ)/λ = 3.8 for the traditional lr, and ten times that for the averaging form. The "
                 "run is the same; only the number is another one.",
-                3.8: "That is torch's lr. The average form's is larger by 1/(1 − μ), equation (3.5).",
+                3.8: "That is torch's lr. The averaging form's is larger by 1/(1 − μ), equation (3.5).",
                 2.0: "That is plain gradient descent's limit.",
                 20.0: "Two steps are mixed up: 2(1 + μ)/λ first, then the map (3.5).",
-                0.38: "Upside down: the average form needs the larger number.",
+                0.38: "Upside down: the averaging form needs the larger number.",
                 "other": "Take max_stable_lr(1, 0.9) and map it by lr_average.",
             },
             tolerance=0.01,

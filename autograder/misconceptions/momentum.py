@@ -21,20 +21,24 @@ Faults = Mapping[str, Any]
 #: What each switch can be, the right value first.
 SWITCHES: dict[str, tuple[Any, ...]] = {
     "sign": ("down", "up"),
-    "buffer": ("torch", "swapped", "averaged", "no memory", "old", "brackets", "reset", "not stored", "shared"),
+    "buffer": (
+        "torch", "swapped", "averaged", "no memory", "old", "brackets", "reset", "not stored", "first kept", "shared"
+    ),
+    "kept": ("as torch", "other name", "outside"),
+    "without momentum": ("no buffer", "buffer"),
     "first": ("gradient", "damped", "aliased"),
     "dampening": ("as given", "ignored", "not subtracted", "on the buffer", "on the step"),
-    "nesterov": ("new buffer", "old buffer", "ignored", "buffer alone", "always", "without decay", "twice"),
-    "lr": ("outside", "inside", "both", "defaults", "first seen", "first group"),
+    "nesterov": ("new buffer", "old buffer", "ignored", "buffer alone", "always", "without decay", "twice", "stored"),
+    "lr": ("outside", "inside", "inside but ahead", "both", "defaults", "first seen", "first group"),
     "decay": ("l2", "decoupled", "after momentum", "ignored", "negative", "times lr", "twice", "matrices only"),
-    "group momentum": ("group", "first group"),
+    "group momentum": ("group", "first group", "defaults"),
     "group decay": ("group", "first group"),
     "groups": ("all", "first only"),
     "none": ("skipped", "zero", "returns"),
     "gradient": ("kept", "changed"),
     "weight": ("in place", "rebound", "new storage"),
     "refuses": ("as torch", "nothing"),
-}
+}  # fmt: skip
 
 
 def _switch(faults: Faults, name: str) -> Any:
@@ -77,7 +81,8 @@ class Simulator(torch.optim.Optimizer):
     def _one(self, p: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
         first = self.param_groups[0]
         lr = self._lr(p, group)
-        mu = (first if _switch(self.faults, "group momentum") == "first group" else group)["momentum"]
+        momentum_of = {"first group": first, "defaults": self.defaults}
+        mu = momentum_of.get(_switch(self.faults, "group momentum"), group)["momentum"]
         wd = (first if _switch(self.faults, "group decay") == "first group" else group)["weight_decay"]
         decay = _switch(self.faults, "decay")
         if decay == "matrices only":
@@ -87,13 +92,16 @@ class Simulator(torch.optim.Optimizer):
         g = grad + added * w if added else grad
         if added and _switch(self.faults, "gradient") == "changed":
             g = grad.copy_(g)
-        inside = _switch(self.faults, "lr") in ("inside", "both")
-        d = self._direction(p, g * lr if inside else g, grad, mu, group)
+        where = _switch(self.faults, "lr")
+        ahead = grad if _switch(self.faults, "nesterov") == "without decay" else g
+        if where in ("inside", "both"):
+            ahead = lr * ahead
+        d = self._direction(p, lr * g if where in ("inside", "inside but ahead", "both") else g, ahead, mu, group)
         if decay == "after momentum":
             d = d + wd * w
         start = w * (1 - lr * wd) if decay == "decoupled" else w
         sign = -1 if _switch(self.faults, "sign") == "down" else 1
-        rate = 1.0 if _switch(self.faults, "lr") == "inside" else lr
+        rate = 1.0 if where in ("inside", "inside but ahead") else lr
         self._write(p, start + sign * rate * d)
 
     def _lr(self, p: Tensor, group: dict[str, Any]) -> float:
@@ -104,27 +112,38 @@ class Simulator(torch.optim.Optimizer):
         others: dict[str, float] = {"defaults": self.defaults["lr"], "first group": self.param_groups[0]["lr"]}
         return others.get(how, lr)
 
-    def _direction(self, p: Tensor, g: Tensor, grad: Tensor, mu: float, group: dict[str, Any]) -> Tensor:
-        """What lr multiplies: equations (3.8) and (3.9)."""
+    def _direction(self, p: Tensor, g: Tensor, plain: Tensor, mu: float, group: dict[str, Any]) -> Tensor:
+        """What lr multiplies: equations (3.8) and (3.9); `plain` is the gradient that Nesterov adds to the buffer."""
         if mu == 0:
+            if _switch(self.faults, "without momentum") == "buffer":
+                self.state[p]["momentum_buffer"] = g.clone()
             return g
-        how, state = _switch(self.faults, "buffer"), self.state[p]
-        if how == "shared":
-            state = self.common.setdefault(str(tuple(p.shape)), {})
-        old = state.get("momentum_buffer")
+        how, (state, key) = _switch(self.faults, "buffer"), self._place(p)
+        old = state.get(key)
         new, used = self._buffer(how, old, g, mu, group["dampening"])
-        if how != "not stored":
-            state["momentum_buffer"] = new
+        if how != "not stored" and (how != "first kept" or old is None):
+            state[key] = new
         kind = _switch(self.faults, "nesterov")
         before = torch.zeros_like(g) if old is None else old
         if kind != "always" and (kind == "ignored" or not group["nesterov"]):
             return before if how == "old" else used
-        plain = grad if kind == "without decay" else g
+        if kind == "stored":
+            state[key] = used = plain + mu * used
+            return used
         return {
             "old buffer": plain + mu * before,
             "buffer alone": mu * used,
             "twice": plain + mu * (mu * used + plain),
         }.get(kind, plain + mu * (before if how == "old" else used))
+
+    def _place(self, p: Tensor) -> tuple[dict[str, Any], str]:
+        """The dict that holds the parameter's buffer, and the key."""
+        if _switch(self.faults, "buffer") == "shared":
+            return self.common.setdefault(str(tuple(p.shape)), {}), "momentum_buffer"
+        kept = _switch(self.faults, "kept")
+        if kept == "outside":
+            return self.common.setdefault(str(id(p)), {}), "momentum_buffer"
+        return self.state[p], "momentum_buffer" if kept == "as torch" else "velocity"
 
     def _buffer(self, how: str, old: Tensor | None, g: Tensor, mu: float, dampening: float) -> tuple[Tensor, Tensor]:
         """The new buffer, and what the update uses of it."""
@@ -247,6 +266,14 @@ ROWS: dict[str, Row] = {
         {"nesterov": "twice"},
         coincides="with nesterov=False",
     ),
+    "M67": Row(
+        "the look ahead is written into the buffer",
+        "You store g + mu·b as the buffer, so the next step looks ahead from a look ahead. The direction is a new "
+        "tensor; the buffer stays b.",
+        "equation (3.10)",
+        {"nesterov": "stored"},
+        coincides="with nesterov=False",
+    ),
     "M4": Row(
         "lr inside the velocity",
         "Your buffer adds up lr·g, and the weight moves by the buffer. Equivalent at constant lr; different when "
@@ -254,6 +281,14 @@ ROWS: dict[str, Row] = {
         "equations (3.9) and (3.11)",
         {"lr": "inside"},
         coincides="at constant lr, where the two forms are the same optimizer",
+    ),
+    "M66": Row(
+        "lr inside the velocity, but not in Nesterov's gradient",
+        "Your buffer adds up lr·g, and the look ahead adds the gradient as it is: g + mu·b mixes a gradient with a "
+        "step. With lr outside, as in torch, buffer and direction are gradients, and lr multiplies the direction.",
+        "equations (3.9) and (3.10)",
+        {"lr": "inside but ahead"},
+        coincides="at constant lr with nesterov=False",
     ),
     "M18": Row(
         "lr counts twice",
@@ -302,7 +337,31 @@ ROWS: dict[str, Row] = {
         _STATE,
         {"buffer": "reset"},
         coincides="without momentum",
-        also=({"buffer": "not stored"},),
+        also=({"buffer": "not stored"}, {"buffer": "reset", "kept": "outside"}),
+    ),
+    "M68": Row(
+        "the new buffer is not stored",
+        "`b = mu*b + …` makes a new tensor and leaves the stored one as it was: in every step the old buffer is the "
+        "first gradient. Change it in place, or store the new one in self.state[p].",
+        _STATE,
+        {"buffer": "first kept"},
+        coincides="without momentum",
+    ),
+    "M69": Row(
+        "the buffer is not where torch keeps it",
+        "The weights are right, but a checkpoint of torch has its buffer in self.state[p]['momentum_buffer'], and "
+        "yours is elsewhere: under another name or outside self.state. Neither can go on from the other.",
+        "the docstring: torch's checkpoints",
+        {"kept": "other name"},
+        coincides="in the weights, as long as no checkpoint is loaded",
+        also=({"kept": "outside"},),
+    ),
+    "M70": Row(
+        "a buffer although there is no momentum",
+        "With momentum = 0 nothing reads it, and it costs as much memory as the parameters. torch makes none.",
+        "the docstring: without momentum there is no buffer",
+        {"without momentum": "buffer"},
+        coincides="in the weights",
     ),
     "A23": Row(
         "one buffer for all parameters",
@@ -328,8 +387,9 @@ ROWS: dict[str, Row] = {
         coincides="with weight_decay = 0",
     ),
     "M63": Row(
-        "the decay is added after momentum",
-        "The decay acts on the step, outside the buffer: the decay of the past is not remembered. torch adds "
+        "the decay is decoupled, or added after momentum",
+        "The weight shrinks by lr·weight_decay·w beside the step (`p.mul_(1 - lr*weight_decay)` does the same), and "
+        "the buffer knows nothing of it: that is the decoupled decay of AdamW. torch's SGD has L2: it adds "
         "weight_decay·w to the gradient, ahead of everything.",
         "equation (3.7)",
         {"decay": "after momentum"},
@@ -399,6 +459,13 @@ ROWS: dict[str, Row] = {
         {"group momentum": "first group"},
         coincides="for one group",
     ),
+    "M71": Row(
+        "the momentum of the constructor is used for every group",
+        "self.defaults['momentum'] is what the constructor was given; a group's own is group['momentum'].",
+        _GROUPS,
+        {"group momentum": "defaults"},
+        coincides="for one group",
+    ),
     "A30": Row(
         "the first group's weight_decay is used for every group",
         "Groups exist so that biases can go without decay: read group['weight_decay'] inside the loop.",
@@ -461,7 +528,8 @@ class TorchForeach(torch.optim.SGD):
 
 
 class _Foreach(torch.optim.Optimizer):
-    """Momentum in torch._foreach_* calls, with faults: loop, sync, state, stored, buffer, sign, lr, groups, gradient."""
+    """Momentum in torch._foreach_* calls, with faults: loop, sync, state, start, stored, buffer, sign, lr, groups,
+    none, gradient."""
 
     faults: ClassVar[Faults] = {}
 
@@ -472,10 +540,14 @@ class _Foreach(torch.optim.Optimizer):
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
+            if not params and self.faults.get("none") == "returns":
+                return
             if params:
                 self._update(params, self.param_groups[0] if self.faults.get("groups") == "first" else group)
 
     def _start(self, p: Tensor) -> Tensor:
+        if self.faults.get("start") == "gradient" and p.grad is not None:
+            return p.grad.clone()
         device = "cpu" if self.faults.get("state") == "cpu" else p.device
         return torch.zeros(p.shape, dtype=p.dtype, device=device)
 
@@ -507,7 +579,15 @@ class _Foreach(torch.optim.Optimizer):
         if f.get("buffer") == "old":
             torch._foreach_add_(ps, bufs, alpha=rate)
             rate = 0.0
-        torch._foreach_mul_(bufs, mu)
+        if f.get("buffer") == "fades elsewhere":
+            torch._foreach_mul(bufs, mu)
+        elif f.get("buffer") != "no friction":
+            torch._foreach_mul_(bufs, mu)
+        if f.get("lr") == "written":
+            torch._foreach_add_(bufs, grads)
+            torch._foreach_mul_(bufs, -rate)
+            torch._foreach_sub_(ps, bufs)
+            return
         inside = f.get("lr") == "inside"
         gain = 1 - mu if f.get("buffer") == "averaged" else (-rate if inside else 1.0)
         torch._foreach_add_(bufs, grads, alpha=gain)
@@ -578,6 +658,34 @@ FOREACH_ROWS: dict[str, Row] = {
     "M7": replace(ROWS["M7"], faults={"buffer": "old"}, coincides=""),
     "M11": replace(ROWS["M11"], faults={"buffer": "swapped"}),
     "M16": replace(ROWS["M16"], faults={"buffer": "averaged"}, coincides=""),
+    "M17": Row(
+        "no friction: the buffers do not fade",
+        "`torch._foreach_mul(buffers, mu)` without the last underscore returns a new list and leaves the buffers as they "
+        "were. Write `torch._foreach_mul_`.",
+        _SECTION,
+        {"buffer": "fades elsewhere"},
+        also=({"buffer": "no friction"},),
+    ),
+    "M72": Row(
+        "the first gradient counts twice",
+        "The buffer starts as a copy of the gradient, and then takes it up once more: it is (1 + mu)·g after a "
+        "parameter's first step. Start with zeros, or leave new buffers out of the first update.",
+        "equation (3.8)",
+        {"start": "gradient"},
+    ),
+    "M73": Row(
+        "lr is written into the buffer",
+        "`torch._foreach_mul_(buffers, lr)` shrinks the buffer itself, in every step anew: the past fades by lr·mu and "
+        "not by mu. Give lr to the last call: `torch._foreach_add_(params, buffers, alpha=-lr)`.",
+        "equation (3.9)",
+        {"lr": "written"},
+    ),
+    "A34": replace(
+        ROWS["A34"],
+        explanation="At the first group without a gradient the step ends, and the groups after it are not updated.",
+        faults={"none": "returns"},
+        coincides="as long as every group has a gradient in every step",
+    ),
     "M4": replace(ROWS["M4"], faults={"lr": "inside"}),
     "M10": replace(
         ROWS["M10"],

@@ -79,7 +79,10 @@ def schedule_functions(faults: Faults) -> tuple[Callable[..., Any], ...]:
             if when != "from the first":
                 lr_old = lr
             rows.append(w.clone())
-        return torch.stack([w] * len(rows) if faults.get("rows") == "aliased" else rows)
+        if faults.get("rows") in ("aliased", "aliased from step 1"):
+            kept = 1 if faults["rows"] == "aliased from step 1" else 0
+            rows = rows[:kept] + [w] * (len(rows) - kept)
+        return torch.stack(rows)
 
     return rescale_velocity, scheduled_run
 
@@ -153,6 +156,7 @@ LR_CHANGE_ROWS: dict[str, Row] = {
         "The list holds the same tensor again and again, and it changes in place. Append w.clone().",
         "the docstring: row t is the weight after t steps",
         {"rows": "aliased"},
+        also=({"rows": "aliased from step 1"},),
     ),
 }
 
@@ -193,8 +197,9 @@ def nesterov_functions(faults: Faults) -> tuple[Callable[..., Any], ...]:
             "torch old": mu * old - lr * g + mu * old,
         }.get(faults.get("move", "right"), new)
         start = at if faults.get("move") == "from ahead" else theta
-        v.copy_(new)
-        if faults.get("write") != "rebound":
+        if faults.get("write") not in ("v rebound", "both rebound"):
+            v.copy_(new)
+        if faults.get("write") not in ("rebound", "both rebound"):
             theta.copy_(start + move)
 
     def point(theta: Tensor, v: Tensor, mu: float) -> Tensor:
@@ -231,7 +236,13 @@ NESTEROV_ROWS: dict[str, Row] = {
         "the weight itself; with a gradient taken ahead the weight moves by v alone. One look ahead is enough.",
         "equations (3.12) and (3.13)",
         {"move": "torch"},
-        also=({"move": "from ahead"},),
+    ),
+    "M77": Row(
+        "θ is moved to the look-ahead point and not brought back",
+        "`theta.add_(v, alpha=mu)` changes the caller's θ, and the step then starts from there: mu·v counts twice. The "
+        "look-ahead point is a new tensor: grad_fn(theta + mu * v).",
+        "equation (3.12)",
+        {"move": "from ahead"},
     ),
     "M7": Row(
         "the weight moves with the old velocity",
@@ -283,6 +294,20 @@ NESTEROV_ROWS: dict[str, Row] = {
         "the docstring: in place",
         {"write": "rebound"},
     ),
+    "M9v": Row(
+        "the velocity is not updated in place",
+        "`v = mu*v - …` makes a new tensor that only your function knows: the caller's v stays as it was, and every "
+        "step starts from it again. Write `v.mul_(mu).sub_(lr * g)`.",
+        "the docstring: in place",
+        {"write": "v rebound"},
+    ),
+    "M9b": Row(
+        "nothing is updated in place",
+        "After the call θ and v are what they were. `v = …` and `theta = …` make new tensors that only your function "
+        "knows. Write into the caller's: `v.mul_(mu).sub_(lr * g)`, `theta.add_(v)`.",
+        "the docstring: in place",
+        {"write": "both rebound"},
+    ),
 }
 
 # --- stability ------------------------------------------------------------------------------------------------------
@@ -324,6 +349,7 @@ def stability_functions(faults: Faults) -> tuple[Callable[..., Any], ...]:
             "half": lambda: (1 + mu) / curvature,
             "terminal": lambda: 2 / ((1 - mu) * curvature),
             "nesterov": lambda: 2 * (1 + mu) / ((1 + 2 * mu) * curvature),
+            "complex": lambda: (1 + mu**0.5) ** 2 / curvature,
         }
         return forms.get(faults.get("max", "right"), lambda: 2 * (1 + mu) / curvature)()
 
@@ -340,6 +366,7 @@ def stability_functions(faults: Faults) -> tuple[Callable[..., Any], ...]:
             "no square": (2 / (low + high), (high - low) / (high + low)),
             "swapped": (mu, lr),
             "plain": (2 / (l_min + l_max), 0.0),
+            "plain lr": (2 / (l_min + l_max), mu),
             "nesterov": (1 / l_max, (high - low) / (high + low)),
             "edge": (edge_of_stability(l_max, mu), mu),
         }
@@ -357,8 +384,8 @@ STABILITY_ROWS: dict[str, Row] = {
         {"max": "no momentum"},
     ),
     "M46": Row(
-        "the average form's limit",
-        "2(1 + μ)/((1 − μ)λ) is the limit for the lr of the average form. For torch's lr, with the whole gradient "
+        "the averaging form's limit",
+        "2(1 + μ)/((1 − μ)λ) is the limit for the lr of the averaging form. For torch's lr, with the whole gradient "
         "in the buffer, the factor 1/(1 − μ) is not there.",
         "equation (3.16)",
         {"max": "average"},
@@ -391,6 +418,13 @@ STABILITY_ROWS: dict[str, Row] = {
         "equation (3.16)",
         {"max": "nesterov"},
     ),
+    "M78": Row(
+        "the edge of the complex range",
+        "At (1 + √μ)²/λ the two roots meet in −√μ, still inside the circle: the run converges. With a larger lr they "
+        "part along the real axis, and the limit is where one of them reaches −1.",
+        "equation (3.16)",
+        {"max": "complex"},
+    ),
     "M51": Row(
         "κ where √κ belongs",
         "The best momentum is ((√L − √ℓ)/(√L + √ℓ))². Without the roots it is gradient descent's rate: the root is "
@@ -420,9 +454,10 @@ STABILITY_ROWS: dict[str, Row] = {
     ),
     "M55": Row(
         "the best step of plain gradient descent",
-        "2/(L + ℓ) is best for μ = 0. With momentum a larger lr pays.",
+        "lr = 2/(L + ℓ) is best for μ = 0. With momentum a larger lr pays.",
         "equation (3.17)",
         {"best": "plain"},
+        also=({"best": "plain lr"},),
     ),
     "M56": Row(
         "Nesterov's settings",

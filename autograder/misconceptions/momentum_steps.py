@@ -78,7 +78,7 @@ def _velocity(how: str, v: Tensor, g: Tensor, lr: float, mu: float) -> Tensor:
 
 
 def average_step(faults: Faults) -> Step:
-    """`average_step` with faults: "m", "move", "write"."""
+    """`average_step` with faults: "m", "move", "lr", "write"."""
 
     @torch.no_grad()
     def average_step(w: Tensor, m: Tensor, g: Tensor, lr: float, beta: float) -> None:
@@ -87,7 +87,11 @@ def average_step(faults: Faults) -> Step:
             "old": m,
             "nesterov": beta * new + (1 - beta) * g,
             "corrected": new / (1 - beta ** _count(m)),
+            "gradient": g,
         }.get(faults.get("move", "right"), new)
+        if faults.get("lr") == "inside":
+            new = used = beta * m + (1 - beta) * lr * g
+            lr = 1.0
         rate = {"uphill": -lr, "divided": lr / (1 - beta), "multiplied": lr * (1 - beta)}.get(
             faults.get("move", "right"), lr
         )
@@ -118,9 +122,9 @@ def _write(w: Tensor, state: Tensor, g: Tensor, new_w: Tensor, new_state: Tensor
     how = faults.get("write", "in place")
     if how == "gradient":
         g.mul_(0.5)
-    if how != "state rebound":
+    if how not in ("state rebound", "both rebound"):
         state.copy_(new_state)
-    if how != "weight rebound":
+    if how not in ("weight rebound", "both rebound"):
         w.copy_(new_w)
 
 
@@ -139,6 +143,13 @@ _WRITING: dict[str, Row] = {
         "A method whose name ends in _ writes into g, which belongs to the caller. Make a new tensor: `lr * g`.",
         "the docstring: g stays as it is",
         {"write": "gradient"},
+    ),
+    "M9b": Row(
+        "nothing is updated in place",
+        "After the call both tensors are what they were. `w = …` makes a new tensor that only your function knows. "
+        "Write into the caller's tensors: methods whose name ends in _, or `w[...] = …`.",
+        _IN_PLACE,
+        {"write": "both rebound"},
     ),
 }
 
@@ -267,10 +278,23 @@ AVERAGE_ROWS: dict[str, Row] = {
     ),
     "M8": Row(
         "lr is divided by 1 − β in the step",
-        "You take the lr for the traditional one and map it. Here lr is the average form's own: equation (3.5) is "
-        "for the caller, who turns one lr into the other.",
+        "1/(1 − beta) turns the lr of the traditional form into this one's, as section 3 will show. That is for the "
+        "caller to do: lr is the averaging form's own already, and is used as it is.",
         "equation (3.4)",
         {"move": "divided"},
+    ),
+    "M4": Row(
+        "lr inside the average",
+        "Your m averages lr·g, and the weight moves by m. Equivalent for the weights at constant lr from m = 0; "
+        "different when the lr changes, and when m is handed over: m is an average of gradients.",
+        "equations (3.3) and (3.4)",
+        {"lr": "inside"},
+    ),
+    "M74": Row(
+        "the weight moves by the gradient",
+        "m is updated and not used: w − lr·g is plain gradient descent. The step goes along the average, m.",
+        "equation (3.4)",
+        {"move": "gradient"},
     ),
     "M25": Row(
         "1 − β counts twice",
@@ -335,6 +359,7 @@ def conversions(faults: Faults) -> tuple[Callable[..., Any], ...]:
             "same lr": lambda: -lr_trad,
             "inverse": lambda: -lr_trad * (1 - mu),
             "buffer": lambda: 1 / (1 - mu),
+            "no lr": lambda: -1 / (1 - mu),
             "mu": lambda: -lr_trad / mu,
             "average lr": lambda: -lr_trad / (1 - mu) ** 2,
         }
@@ -362,7 +387,7 @@ CONVERT_ROWS: dict[str, Row] = {
     "M1": Row(
         "the map of the learning rates is upside down",
         "You multiply where you should divide by 1 − μ, and the other way round. The traditional velocity adds up "
-        "1/(1 − μ) gradients, so the average form needs the larger lr; yours is off by 1/(1 − μ)², a factor of 100 "
+        "1/(1 − μ) gradients, so the averaging form needs the larger lr; yours is off by 1/(1 − μ)², a factor of 100 "
         "for μ = 0.9.",
         "equation (3.5)",
         {"lr average": "down", "lr traditional": "up"},
@@ -423,9 +448,15 @@ CONVERT_ROWS: dict[str, Row] = {
         "equation (3.6)",
         {"state": "buffer"},
     ),
+    "M75": Row(
+        "the lr is missing in the state map",
+        "−m/(1 − mu) is a sum of gradients. A velocity is the way a weight moves in one step: it has the lr in it.",
+        "equation (3.6)",
+        {"state": "no lr"},
+    ),
     "M30": Row(
         "the state map divides by 1 − μ twice",
-        "lr_trad/(1 − mu) is the lr of the average form already; v = −lr_avg·m.",
+        "lr_trad/(1 − mu) is the lr of the averaging form already; v = −lr_avg·m.",
         "equation (3.6)",
         {"state": "average lr"},
     ),
@@ -437,7 +468,7 @@ CONVERT_ROWS: dict[str, Row] = {
     ),
     "M12": Row(
         "decoupled decay is not mapped with the lr",
-        "Decoupled decay shrinks by 1 − lr·weight_decay in each step. The lr of the average form is larger by 1/(1 "
+        "Decoupled decay shrinks by 1 − lr·weight_decay in each step. The lr of the averaging form is larger by 1/(1 "
         "− μ), so weight_decay has to be smaller by 1 − μ, or the weights decay 1/(1 − μ) times as fast. (L2 needs no map.)",
         "equation (3.7)",
         {"decoupled": "same"},
@@ -454,6 +485,14 @@ CONVERT_ROWS: dict[str, Row] = {
         "lr's map is all there is. Only decoupled decay has to be mapped.",
         "equation (3.7)",
         {"l2": "down"},
-        also=({"l2": "up"}, {"l2": "down", "decoupled": "same"}, {"l2": "up", "decoupled": "same"}),
+        also=({"l2": "up"},),
+    ),
+    "M76": Row(
+        "the two kinds of decay are swapped",
+        "You map weight_decay for L2 and leave it as it is for decoupled decay. With L2 the decay is part of the "
+        "gradient and needs no map; decoupled decay shrinks w by 1 − lr·weight_decay, and there lr is another one.",
+        "equation (3.7)",
+        {"l2": "down", "decoupled": "same"},
+        also=({"l2": "up", "decoupled": "same"},),
     ),
 }
