@@ -33,7 +33,7 @@ Inputs = dict[str, Any]
 
 def _case(name: str, group: str, collector: str, inputs: Inputs, *, hidden: bool, **more: Any) -> Case:
     """A case whose tolerance follows its dtype."""
-    tolerance = more.pop("tolerance", TOLERANCE[inputs.get("dtype", "float64")])
+    tolerance = more.pop("tolerance", None) or TOLERANCE[inputs.get("dtype", "float64")]
     return Case(name, group, collector, inputs, tolerance=tolerance, hidden=hidden, **more)
 
 
@@ -130,8 +130,9 @@ def _weights_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
             "arguments": ["t", "beta"],
             "calls": [{"t": t, "beta": beta}],
             "returns": "weights",
+            "tensor": True,
+            "dtype": "",  # weights in float32 are right as well
         }
-        # weights in float32 are right as well
         return _case(title, group, "function", inputs, hidden=hidden, tolerance=1e-5)
 
     lengths = rng.integers(8, 25, 2) if hidden else (10, 20)
@@ -223,7 +224,7 @@ _LONG_LIMITS = (
     Limit(
         MIXES,
         0,
-        "{count} operations mix devices. Make new tensors where the series lives: torch.arange(T, device=x.device).",
+        "Operations that mix devices: {count}; none is allowed. Make new tensors where the series lives: torch.arange(T, device=x.device).",
     ),
     Limit(
         SYNCS,
@@ -323,6 +324,8 @@ def _module_inputs(
         script.append({**walk, **(_running(rng, number) if buffers else {})})
         walk = {name: np.asarray(old + 0.5 * rng.standard_normal(old.shape)) for name, old in walk.items()}
     start = script[0] if fresh else {name: rng.standard_normal(array.shape) for name, array in script[0].items()}
+    if buffers:  # else nobody could see whether the first update copies them
+        start = {**start, **_running(rng, -1)}
     return {"beta": beta, "layers": "batchnorm" if buffers else "linear", "start": start, "updates": script, **more}
 
 
