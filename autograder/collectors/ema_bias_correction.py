@@ -35,7 +35,9 @@ def series(case: Case, objects: Sequence[Any], record: Record) -> None:
         rows = as_array(returned)
         record.trajectory(AVERAGE, np.concatenate([np.zeros_like(rows[:1]), rows]))
         same = np.array_equal(before, as_array(x))
-        record.fact("argument x", UNCHANGED if same else "changed; by x[t] = …, by += or by a method whose name ends in _?")
+        record.fact(
+            "argument x", UNCHANGED if same else "changed; by x[t] = …, by += or by a method whose name ends in _?"
+        )
 
 
 def _averages(

@@ -300,7 +300,7 @@ RECURSIVE_ROWS: dict[str, Row] = {
         "view. Start from `torch.zeros_like(x[0])`, and write the averages elsewhere.",
         "the docstring: x stays as it is",
         {"x": "changed"},
-        coincides="in the numbers",
+        coincides="for β = 0, where the averages are x itself",
     ),
     "E16": Row(
         "every row is the last one",
@@ -503,37 +503,39 @@ _FLOAT32_FORMS = tuple(
 HORIZON_ROWS: dict[str, Row] = {
     "E7": Row(
         "half-life taken for the window 1/(1 − β)",
-        "You compute β = 1 − 1/h, the β whose window is h. After h steps a value still counts about 1/e = 37 %, not half.",
+        "You compute `1 - 1 / half_life`, the β whose window is that long. After so many steps a value still counts about "
+        "1/e = 37 %, not half.",
         _2_6,
         {"beta_from_half_life": "window"},
     ),
     "E7i": Row(
-        "β = 1/h",
-        "A longer half-life needs a β closer to 1; yours falls. Solve β^h = ½ for β.",
+        "β = 1/half-life",
+        "A longer half-life needs a β closer to 1; yours falls. Solve `beta**half_life = 0.5` for β.",
         _2_6,
         {"beta_from_half_life": "one over"},
     ),
     "E25": Row(
         "e in place of 2",
-        "You compute β = exp(−1/h): after h steps the weight has fallen to 1/e, not to ½. ln 2 is missing.",
+        "You compute `exp(-1 / half_life)`: after a half-life the weight has fallen to 1/e, not to ½. ln 2 is missing.",
         _2_6,
         {"beta_from_half_life": "e"},
     ),
     "E26": Row(
         "the power in place of the root",
-        "You compute ½^h. β is the h-th root of ½: it is β that is raised to the power h.",
+        "You compute `0.5**half_life`. It is β that is raised to the power half_life, to give ½: β is a root of ½.",
         _2_6,
         {"beta_from_half_life": "no inverse"},
     ),
     "E27": Row(
-        "only the first order in 1/h",
-        "1 − ln 2/h is what ½^(1/h) comes close to for a long half-life. It is exact for none, and negative for h < 0.69.",
+        "only the first order in 1/half-life",
+        "`1 - log(2) / half_life` is what `0.5 ** (1 / half_life)` comes close to for a long half-life. It is exact for none, "
+        "and negative for a half-life below 0.69.",
         _2_6,
         {"beta_from_half_life": "first order"},
     ),
     "E28": Row(
         "β larger than 1",
-        "The sign of the exponent is lost: 2^(1/h) grows. β is 2^(−1/h).",
+        "The sign of the exponent is lost: `2 ** (1 / half_life)` is larger than 1. β is `2 ** (-1 / half_life)`.",
         _2_6,
         {"beta_from_half_life": "sign"},
     ),

@@ -145,8 +145,8 @@ ROWS: dict[str, Row] = {
     ),
     "E42": Row(
         "a loop over time",
-        "Each time step launches its operations. 100,000 steps of three launches take a second on a GPU that would need "
-        "less than a millisecond for all of them at once.",
+        "Each time step launches its operations. 100,000 steps of three launches take more than a second on a GPU that would "
+        "need less than a millisecond for all of them at once.",
         _2_10,
         {"way": "loop"},
         coincides="in the values",
@@ -198,8 +198,8 @@ ROWS: dict[str, Row] = {
     ),
     "E65": Row(
         "the shift grows by 1 in each round",
-        "After the round with shift k, y looks 2k steps back, so the next shift is 2k: `k *= 2`, not `k += 1`. Yours counts "
-        "most values several times, and takes T rounds.",
+        "After the round with shift k, y is made of the 2k newest values, so the next shift is 2k: `k *= 2`, not `k += 1`. "
+        "Yours counts most values several times, and takes T rounds.",
         _2_10,
         {"rounds": "one by one"},
         coincides="in the first three rows",
