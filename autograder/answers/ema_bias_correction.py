@@ -566,6 +566,19 @@ class _RenamesLater(EMAModel):
         self.updates += 1
 
 
+class _RenamesFirst(EMAModel):
+    @torch.no_grad()
+    def update(self, model: torch.nn.Module) -> None:
+        for a, w in zip(self.module.parameters(), model.parameters(), strict=True):
+            if self.updates == 0:
+                a = w
+            else:
+                a.mul_(self.beta).add_(w, alpha=1 - self.beta)
+        for a, w in zip(self.module.buffers(), model.buffers(), strict=True):
+            a.copy_(w)
+        self.updates += 1
+
+
 class _DeepCopies(WithLerp):
     @torch.no_grad()
     def update(self, model: torch.nn.Module) -> None:
@@ -725,6 +738,7 @@ MUTANTS: Mutants = {
         ("E54", "copied back", (_WritesIntoTheModel,)),
         ("E57", "a = … for all", (_Renames,)),
         ("E57", "a = … later", (_RenamesLater,)),
+        ("E57", "a = w at first", (_RenamesFirst,)),
         ("E58", "deepcopy", (_DeepCopies,)),
         ("E59", "the state dict, copy_", (_AveragesTheStateDict,)),
         ("E59", "the state dict, mul_", (_AveragesInPlace,)),

@@ -58,7 +58,7 @@ class Simulator(torch.nn.Module):
 
     def _average(self, mine: Tensor, other: Tensor, copies: bool) -> None:
         write = self.faults.get("write")
-        if write == "renamed" or (write == "renamed later" and not copies):
+        if write == "renamed" or write == ("renamed first" if copies else "renamed later"):
             return
         n = self.updates + 1
         old, new = {
@@ -178,9 +178,10 @@ ROWS: dict[str, Row] = {
         "into it: `a.copy_(…)`, `a.lerp_(…)` or `a.mul_(…).add_(…)`.",
         "the docstring: self.module's tensors are changed in place",
         {"write": "renamed later"},
-        coincides="in the first update, if that one copies",
+        coincides="when the model has not changed before the first update",
         also=(
             {"write": "renamed"},
+            {"write": "renamed first"},
             {"write": "renamed", "buffers": "forgotten"},
             {"write": "renamed later", "buffers": "forgotten"},
             {"write": "renamed later", "buffers": "first only"},
