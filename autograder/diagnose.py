@@ -69,9 +69,15 @@ def diagnose(
         pair = _pair(exercise, observed, start, single) if number == 0 or single else None
         if pair is not None and (single is None or len(pair.explains) > len(single.explains)):
             return pair
-        if single is not None and len(single.explains) > len(single.unexplained):
+        if single is not None and len(single.explains) > _against(single, observed):
             return single  # a name that explains the minority of the failures is more likely to be wrong
     return None
+
+
+def _against(single: Diagnosis, observed: Sequence[_Observed]) -> int:
+    """How many failures speak against a name. An exception does not: it says by itself what is wrong there."""
+    raised = {one.case.name for one in observed if one.found.problem is not None and one.found.problem.kind == "raised"}
+    return len(set(single.unexplained) - raised)
 
 
 def _single(exercise: CodeExercise, observed: Sequence[_Observed], start: int) -> Diagnosis | None:

@@ -53,7 +53,8 @@ def passed_line(verdict: Verdict) -> str:
     for case in cases:
         worst[case.dtype] = max(worst.get(case.dtype, 0.0), case.deviation)
     agreement = ", ".join(
-        f"{'identical' if gap == 0 else f'within {gap:.0e}'} in {dtype}" for dtype, gap in worst.items()
+        f"{'identical' if gap == 0 else f'within {gap:.0e}'}{f' in {dtype}' if dtype else ''}"
+        for dtype, gap in worst.items()
     )
     return f"Compared {verdict.compares}: {what} on {where}; {agreement}. {verdict.seconds * 1e3:.0f} ms."
 
@@ -85,7 +86,7 @@ def match_line(diagnosis: Diagnosis) -> str:
 def coincidence_line(diagnosis: Diagnosis) -> str:
     """Why some cases pass although the update is another one."""
     reasons = [m.coincides for m in diagnosis.misconceptions if m.coincides]
-    if not reasons or not diagnosis.equal_in:
+    if not reasons or not diagnosis.equal_in or diagnosis.unexplained:  # something else is wrong as well
         return ""
     return (
         f"It equals the reference {reasons[0]}; that is why {_listed(diagnosis.equal_in)} passes."
@@ -155,8 +156,9 @@ def departure_line(case: CaseVerdict) -> str:
     found = case.departure
     if found is None:
         return ""
-    place = f"{found.quantity}{_index(found.index)}"
-    when = "" if found.step is None else f" after step {found.step}"
+    place = f"{found.quantity}{'' if found.sampled else _index(found.index)}"
+    step = found.sampled or found.step
+    when = "" if step is None else f" after step {step}"
     if case.hidden:
         return f"{place} departs from the reference{when}."
     expected, got = _two_numbers(found)
@@ -199,8 +201,19 @@ def _move(found: Departure) -> str:
     if found.ratio is None or abs(found.ratio - 1) < 0.005:
         return ""
     if abs(found.ratio) < 1e-12:
-        return " It has not moved."
+        return " It is still 0." if found.from_zero else " It has not moved."
+    if found.from_zero:
+        return f" That is {found.ratio:.3g} × the expected number, in every element."
     return f" The move so far is {found.ratio:.3g} × the expected one, in every element."
+
+
+def other_exception(verdict: Verdict, diagnosis: Diagnosis | None, shown: CaseVerdict) -> CaseVerdict | None:
+    """A visible case that ended in an exception which neither the case that is shown nor a name speaks of."""
+    if shown.problem is not None:
+        return None
+    explained = diagnosis.explains if diagnosis else ()
+    raised = (c for c in verdict.failed_cases if c.problem is not None and c.problem.kind == "raised" and not c.hidden)
+    return next((case for case in raised if case.name not in explained), None)
 
 
 def failure_case(verdict: Verdict) -> CaseVerdict | None:
@@ -251,6 +264,9 @@ def _failure_lines(verdict: Verdict, diagnosis: Diagnosis | None) -> Iterable[st
         yield f"{departure_title(case)}: {line}"
         if diagnosis is None and (line := precision_line(case)):
             yield line
+    if other := other_exception(verdict, diagnosis, case):
+        assert other.problem is not None
+        yield from problem_lines(other.problem, case=other.name)
     if all(one.still for one in verdict.failed_cases):
         yield NOTHING_CHANGED
     found, more = shown_violations(verdict)
@@ -360,6 +376,9 @@ def _failure_html(verdict: Verdict, diagnosis: Diagnosis | None) -> list[str]:
         parts.append(_p("" if diagnosis else precision_line(case)))
     if case.trace is not None and not case.hidden:
         parts.append(drawing(case.trace))
+    if other := other_exception(verdict, diagnosis, case):
+        assert other.problem is not None
+        parts.append(_problem_html(other.problem, hidden=False, case=other.name))
     found, more = shown_violations(verdict)
     still = _p(NOTHING_CHANGED) if all(one.still for one in verdict.failed_cases) else ""
     return [*parts, still, *map(_violation_html, found), _p(more)]

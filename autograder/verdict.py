@@ -34,6 +34,8 @@ class Departure:
     expected: float
     got: float
     ratio: float | None = None  # move so far over the expected one, when all elements of the tensor share it
+    from_zero: bool = False  # the expected trajectory starts at 0: its values are its moves
+    sampled: str = ""  # the step that this element was sampled at, in arrays of samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,8 +179,9 @@ def judge_case(case: Case, found: Evidence, expected: Evidence) -> CaseVerdict:
     expected = _without(expected, case.own)
     rules = _facts(found, expected)  # also of a run that raised later: they may say why
     if found.problem is None:
-        limits = _limits(case, found)  # a run that breaks one may have ended there: what is missing then is no news
-        rules += [*_identical(case, found), *(limits or _shapes(case, found, expected))]
+        over = _limits(case, found)
+        # a run over its limits is cut short: what it therefore did not record is no finding of its own
+        rules += [*_identical(case, found), *over, *_shapes(case, found, expected, cut_short=bool(over))]
     deviation = max_deviation(found, expected)
     outside = deviation > case.tolerance
     departure = first_departure(found, expected, case.tolerance) if outside else None
@@ -215,13 +218,13 @@ def _without(expected: Evidence, names: tuple[str, ...]) -> Evidence:
     return replace(expected, arrays=arrays, stepped=expected.stepped & arrays.keys())
 
 
-def _shapes(case: Case, found: Evidence, expected: Evidence) -> list[Broken]:
+def _shapes(case: Case, found: Evidence, expected: Evidence, cut_short: bool) -> list[Broken]:
     broken: list[Broken] = []
     for name, array in expected.arrays.items():
         got = found.arrays.get(name)
         stepped = name in expected.stepped
         if got is None:
-            if not name.startswith(case.may_lack or ("\0",)):
+            if not cut_short and not name.startswith(case.may_lack or ("\0",)):
                 broken.append((name, f"{name} is missing", ()))
         elif got.shape != array.shape:
             want, have = (a.shape[1:] if stepped else a.shape for a in (array, got))
@@ -331,7 +334,17 @@ def first_departure(found: Evidence, expected: Evidence, tolerance: float) -> De
         index = tuple(int(i) for i in np.unravel_index(int(np.argmax(here)), here.shape))
         place: tuple[int, ...] = (step, *index) if stepped else index
         ratio = _shared_ratio(got[step] - got[0], array[step] - array[0]) if stepped and step else None
-        departure = Departure(name, step if stepped else None, index, _number(array[place]), _number(got[place]), ratio)
+        samples = expected.facts.get(f"{name}: steps")
+        departure = Departure(
+            name,
+            step if stepped else None,
+            index,
+            _number(array[place]),
+            _number(got[place]),
+            ratio,
+            from_zero=stepped and not array[0].any(),
+            sampled=samples[index[0]] if isinstance(samples, list) else "",
+        )
         rank = (step if stepped else INFINITE, -float(here[index]))
         if best is None or rank < best[:2]:
             best = (*rank, departure)

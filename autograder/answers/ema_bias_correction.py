@@ -97,6 +97,13 @@ def _within_x(x: Tensor, beta: float) -> Tensor:
     return x
 
 
+def _without_the_first(x: Tensor, beta: float) -> Tensor:
+    out = torch.zeros_like(x)
+    for t in range(1, len(x)):
+        out[t] = beta * out[t - 1] + (1 - beta) * x[t]
+    return out
+
+
 # --- ema.weights ----------------------------------------------------------------------------------------------------
 
 
@@ -193,6 +200,11 @@ def _twice(x: Tensor, beta: float) -> Tensor:
     return torch.stack([m / (1 - beta**t) for t, m in enumerate(_first_value(x, beta), start=1)])
 
 
+def _by_integers(x: Tensor, beta: float) -> Tensor:
+    divisor = 1 - beta ** torch.arange(1, x.shape[0] + 1, device=x.device)
+    return into_a_tensor(x, beta) / divisor.reshape(-1, *[1] * (x.dim() - 1))
+
+
 # --- ema.horizon ----------------------------------------------------------------------------------------------------
 
 
@@ -233,8 +245,8 @@ def gain_by_hyperbola(beta: float) -> float:
     return 2 / (1 + beta) - 1
 
 
-def _form(which: int, wrong: Callable[[float], float]) -> Objects:
-    forms: list[Callable[[float], float]] = [beta_from_half_life, effective_window, noise_gain]
+def _form(which: int, wrong: Callable[[float], Any]) -> Objects:
+    forms: list[Callable[[float], Any]] = [beta_from_half_life, effective_window, noise_gain]
     forms[which] = wrong
     return tuple(forms)
 
@@ -307,6 +319,45 @@ def _overflowing(x: Tensor, beta: float) -> Tensor:
     powers = beta ** torch.arange(len(x), dtype=x.dtype, device=x.device)
     powers = powers.view(-1, *[1] * (x.dim() - 1))
     return (1 - beta) * powers * torch.cumsum(x * (1 / powers), dim=0)
+
+
+def _overflowing_in_float64(x: Tensor, beta: float) -> Tensor:
+    t = torch.arange(1, len(x) + 1, dtype=torch.float64, device=x.device).view(-1, *[1] * (x.dim() - 1))
+    return ((1 - beta) * beta**t * torch.cumsum(beta ** (-t) * x, 0)).to(x.dtype)
+
+
+def _one_more_each_round(x: Tensor, beta: float) -> Tensor:
+    y, k = (1 - beta) * x, 1
+    while k < len(x):
+        y = torch.cat([y[:k], y[k:] + beta**k * y[:-k]])
+        k += 1
+    return y
+
+
+def _stops_early(x: Tensor, beta: float) -> Tensor:
+    y, k = (1 - beta) * x, 1
+    while 2 * k < len(x):
+        y = torch.cat([y[:k], y[k:] + beta**k * y[:-k]])
+        k *= 2
+    return y
+
+
+def _from_the_future(x: Tensor, beta: float) -> Tensor:
+    y, k = (1 - beta) * x, 1
+    while k < len(x):
+        new = y.clone()
+        new[:-k] += beta**k * y[k:]
+        y, k = new, 2 * k
+    return y
+
+
+def _scales_x(x: Tensor, beta: float) -> Tensor:
+    x *= 1 - beta
+    y, k = x, 1
+    while k < len(x):
+        y = torch.cat([y[:k], y[k:] + beta**k * y[:-k]])
+        k *= 2
+    return y
 
 
 def _matrix(x: Tensor, beta: float) -> Tensor:
@@ -490,6 +541,94 @@ class _Swapped(WithLerp):
         super().__init__(model, 1 - beta)
 
 
+class _Renames(EMAModel):
+    """Parameters and buffers alike."""
+
+    @torch.no_grad()
+    def update(self, model: torch.nn.Module) -> None:
+        for a, w in zip(self.module.parameters(), model.parameters(), strict=True):
+            a = w.clone() if self.updates == 0 else self.beta * a + (1 - self.beta) * w
+        for a, w in zip(self.module.buffers(), model.buffers(), strict=True):
+            a = w.clone()
+        del a
+        self.updates += 1
+
+
+class _RenamesLater(EMAModel):
+    @torch.no_grad()
+    def update(self, model: torch.nn.Module) -> None:
+        if self.updates == 0:
+            self.module.load_state_dict(model.state_dict())
+        for a, w in zip(self.module.parameters(), model.parameters(), strict=True):
+            a = self.beta * a + (1 - self.beta) * w
+        for a, w in zip(self.module.buffers(), model.buffers(), strict=True):
+            a.copy_(w)
+        self.updates += 1
+
+
+class _RenamesFirst(EMAModel):
+    @torch.no_grad()
+    def update(self, model: torch.nn.Module) -> None:
+        for a, w in zip(self.module.parameters(), model.parameters(), strict=True):
+            if self.updates == 0:
+                a = w
+            else:
+                a.mul_(self.beta).add_(w, alpha=1 - self.beta)
+        for a, w in zip(self.module.buffers(), model.buffers(), strict=True):
+            a.copy_(w)
+        self.updates += 1
+
+
+class _DeepCopies(WithLerp):
+    @torch.no_grad()
+    def update(self, model: torch.nn.Module) -> None:
+        if self.updates == 0:
+            self.module = copy.deepcopy(model)
+        super().update(model)
+
+
+class _AveragesTheStateDict(EMAModel):
+    @torch.no_grad()
+    def update(self, model: torch.nn.Module) -> None:
+        theirs = model.state_dict()
+        for name, mine in self.module.state_dict().items():
+            mine.copy_(theirs[name] if self.updates == 0 else self.beta * mine + (1 - self.beta) * theirs[name])
+        self.updates += 1
+
+
+class _AveragesInPlace(EMAModel):
+    @torch.no_grad()
+    def update(self, model: torch.nn.Module) -> None:
+        for mine, theirs in zip(self.module.state_dict().values(), model.state_dict().values(), strict=True):
+            if self.updates == 0:
+                mine.copy_(theirs)
+            else:
+                mine.mul_(self.beta).add_((1 - self.beta) * theirs)
+        self.updates += 1
+
+
+class _CopiesBuffersOnce(EMAModel):
+    @torch.no_grad()
+    def update(self, model: torch.nn.Module) -> None:
+        if self.updates == 0:
+            self.module.load_state_dict(model.state_dict())
+        else:
+            for mine, theirs in zip(self.module.parameters(), model.parameters(), strict=True):
+                mine.lerp_(theirs, 1 - self.beta)
+        self.updates += 1
+
+
+class _WritesIntoTheModel(EMAModel):
+    @torch.no_grad()
+    def update(self, model: torch.nn.Module) -> None:
+        for mine, theirs in zip(self.module.parameters(), model.parameters(), strict=True):
+            mine.copy_(theirs if self.updates == 0 else self.beta * mine + (1 - self.beta) * theirs)
+            theirs.copy_(mine)
+        for mine, theirs in zip(self.module.buffers(), model.buffers(), strict=True):
+            mine.copy_(theirs)
+        self.updates += 1
+
+
 ACCEPTED: dict[str, dict[str, Objects]] = {
     "ema.recursive": {
         "a list, stacked": (with_a_list,),
@@ -539,6 +678,7 @@ MUTANTS: Mutants = {
         ("E13", "kept before the update", (_kept_before,)),
         ("E15", "works within x", (_within_x,)),
         ("E16", "rows.append(m)", (_same_tensor,)),
+        ("E64", "range(1, T)", (_without_the_first,)),
     ),
     "ema.weights": (
         ("E18", "arange(t)", (_newest_first,)),
@@ -550,6 +690,9 @@ MUTANTS: Mutants = {
         ("E2", "plain", (with_a_list,)),
         ("E3", "enumerate from 0", _by(lambda beta, t: 1 - beta**t)),
         ("E3n", "t + 2", _by(lambda beta, t: 1 - beta ** (t + 2))),
+        ("E3", "t from 0, + 1e-8", _by(lambda beta, t: 1 - beta**t + 1e-8)),
+        ("E61", "1 - (1 - beta)**t", _by(lambda beta, t: 1 - (1 - beta) ** (t + 1))),
+        ("E62", "arange of integers", (_by_integers,)),
         ("E4", "beta * t", _by(lambda beta, t: 1 - beta * (t + 1))),
         ("E4p", "(1 - beta)**t", _by(lambda beta, t: (1 - beta) ** (t + 1))),
         ("E5", "v = v / ...", (_fed_back,)),
@@ -562,6 +705,10 @@ MUTANTS: Mutants = {
         ("E7", "1 - 1/h", _form(0, lambda h: 1 - 1 / h)),
         ("E25", "exp(-1/h)", _form(0, lambda h: math.exp(-1 / h))),
         ("E26", "0.5**h", _form(0, lambda h: 0.5**h)),
+        ("E62", "torch.tensor(2.)", _form(0, lambda h: torch.tensor(2.0) ** (-1 / h))),
+        ("E62", "exp2 of a float32", _form(0, lambda h: torch.exp2(torch.tensor(-1 / h)))),
+        ("E62", "a float of float32", _form(0, lambda h: (torch.tensor(2.0) ** (-1 / h)).item())),
+        ("E62", "a gain of float32", _form(2, lambda beta: (1 - torch.tensor(beta)) / (1 + torch.tensor(beta)))),
         ("E29", "1/beta", _form(1, lambda beta: 1 / beta)),
         ("E30", "beta/(1-beta)", _form(1, lambda beta: beta / (1 - beta))),
         ("E34", "sqrt", _form(2, lambda beta: ((1 - beta) / (1 + beta)) ** 0.5)),
@@ -569,13 +716,18 @@ MUTANTS: Mutants = {
     ),
     "ema.parallel": (
         ("E39", "x * (1/beta**t)", (_overflowing,)),
+        ("E39", "powers in float64", (_overflowing_in_float64,)),
         ("E40", "tril", (_matrix,)),
         ("E41", "torch.tensor(beta)", (_beta_as_tensor,)),
         ("E42", "for t in range", (_python_loop,)),
         ("E43", "in numpy", (_in_numpy,)),
         ("E44", "arange on the CPU", (_arange_on_cpu,)),
         ("E45", "int(log2)", (_rounded_down,)),
+        ("E45", "while 2*k < T", (_stops_early,)),
         ("E47", "roll", (_circular,)),
+        ("E63", "new[:-k] +=", (_from_the_future,)),
+        ("E65", "k += 1", (_one_more_each_round,)),
+        ("E15", "x *= 1 - beta", (_scales_x,)),
     ),
     "ema.weights_average": (
         ("E48", "updates = 1", (_NoFirstCopy,)),
@@ -583,6 +735,14 @@ MUTANTS: Mutants = {
         ("E50", "the state dict averaged", (_AveragesAll,)),
         ("E52", "no no_grad", (_Graph,)),
         ("E53", "shares data", (_Shares,)),
+        ("E54", "copied back", (_WritesIntoTheModel,)),
+        ("E57", "a = … for all", (_Renames,)),
+        ("E57", "a = … later", (_RenamesLater,)),
+        ("E57", "a = w at first", (_RenamesFirst,)),
+        ("E58", "deepcopy", (_DeepCopies,)),
+        ("E59", "the state dict, copy_", (_AveragesTheStateDict,)),
+        ("E59", "the state dict, mul_", (_AveragesInPlace,)),
+        ("E60", "load_state_dict once", (_CopiesBuffersOnce,)),
         ("E55", "never counts", (_NeverCounts,)),
         ("E1", "1 - beta given", (_Swapped,)),
     ),

@@ -7,6 +7,7 @@ A case's inputs:
     calls       one mapping per call: name → array, number, string or list, for the arguments that are not state
     keep        names of tensors that have to stay as they are
     returns     what the returned value is called in messages; "" when nothing is returned
+    tensor      whether it has to be a tensor
     raises      name of the exception that the calls have to raise; nothing is recorded of them then but whether they do
     dtype, device
 Arrays of integers become int64 tensors (indices, sizes), all others tensors of the case's dtype.
@@ -53,6 +54,8 @@ def function(case: Case, objects: Sequence[Any], record: Record) -> None:
                     UNCHANGED if same else f"changed by call {number}, perhaps by `+=`, or by a method such as `add_`",
                     UNCHANGED,
                 )
+            if inputs.get("tensor") and not isinstance(returned, torch.Tensor):
+                raise ProtocolError(f"{inputs['name']} should return a tensor, not {type(returned).__name__}")
             if inputs.get("returns"):
                 _record_returned(record, inputs["returns"], returned, several=len(inputs["calls"]) > 1)
 

@@ -33,7 +33,7 @@ Inputs = dict[str, Any]
 
 def _case(name: str, group: str, collector: str, inputs: Inputs, *, hidden: bool, **more: Any) -> Case:
     """A case whose tolerance follows its dtype."""
-    tolerance = more.pop("tolerance", TOLERANCE[inputs.get("dtype", "float64")])
+    tolerance = more.pop("tolerance", None) or TOLERANCE[inputs.get("dtype", "float64")]
     return Case(name, group, collector, inputs, tolerance=tolerance, hidden=hidden, **more)
 
 
@@ -130,8 +130,9 @@ def _weights_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
             "arguments": ["t", "beta"],
             "calls": [{"t": t, "beta": beta}],
             "returns": "weights",
+            "tensor": True,
+            "dtype": "",  # weights in float32 are right as well
         }
-        # weights in float32 are right as well
         return _case(title, group, "function", inputs, hidden=hidden, tolerance=1e-5)
 
     lengths = rng.integers(8, 25, 2) if hidden else (10, 20)
@@ -205,8 +206,8 @@ HORIZON = CodeExercise(
     hints=(
         "All three follow from the weights (1 − β)·β^k of an average that has been running for ever, and from the "
         "geometric series.",
-        "Half-life: solve β^h = ½ for β. Window: the sum of the weights over the newest weight. Noise gain: the sum of the "
-        "squared weights, (1 − β)²·(1 + β² + β⁴ + …).",
+        "Half-life: solve beta**half_life = 0.5 for β. Window: the sum of the weights over the newest weight. Noise gain: "
+        "the sum of the squared weights, (1 − β)²·(1 + β² + β⁴ + …).",
         "0.5 ** (1 / half_life); 1 / (1 - beta); and since 1 − β² = (1 − β)(1 + β), (1 - beta) / (1 + beta).",
     ),
 )
@@ -223,7 +224,8 @@ _LONG_LIMITS = (
     Limit(
         MIXES,
         0,
-        "{count} operations mix devices. Make new tensors where the series lives: torch.arange(T, device=x.device).",
+        "Operations that mix devices: {count}; none is allowed. Make new tensors where the series lives: "
+        "torch.arange(T, device=x.device).",
     ),
     Limit(
         SYNCS,
@@ -299,7 +301,7 @@ PARALLEL = CodeExercise(
     hints=(
         "An average over the last 2k values is made of two averages over k values: the newer one as it is, and the older one, "
         "aged by k steps.",
-        "Start with y = (1 − β)·x, which looks one step back. Add β·y, shifted by one: it looks two steps back. Then add "
+        "Start with y = (1 − β)·x, made of the newest value alone. Add β·y, shifted by one: now the two newest count. Then add "
         "β²·y, shifted by two; β⁴·y, shifted by four; and so on, until the shift reaches T. Shifting fills with zeros.",
         "y = (1 - beta) * x; k = 1; while k < len(x): y = torch.cat([y[:k], y[k:] + beta**k * y[:-k]]); k = 2 * k. The "
         "powers beta**k are Python floats.",
@@ -323,6 +325,8 @@ def _module_inputs(
         script.append({**walk, **(_running(rng, number) if buffers else {})})
         walk = {name: np.asarray(old + 0.5 * rng.standard_normal(old.shape)) for name, old in walk.items()}
     start = script[0] if fresh else {name: rng.standard_normal(array.shape) for name, array in script[0].items()}
+    if buffers:  # else nobody could see whether the first update copies them
+        start = {**start, **_running(rng, -1)}
     return {"beta": beta, "layers": "batchnorm" if buffers else "linear", "start": start, "updates": script, **more}
 
 

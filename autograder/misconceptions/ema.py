@@ -7,6 +7,7 @@ Equation numbers are those of the notebook `02_ema_bias_correction`.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,13 +22,15 @@ Faults = Mapping[str, Any]
 #: What each switch can be, the right value first.
 SWITCHES: dict[str, tuple[Any, ...]] = {
     "roles": ("as given", "swapped", "no memory", "sum", "mean"),
-    "start": ("zero", "first value"),
+    "start": ("zero", "first value", "skipped"),
     "row": ("this", "one late", "last"),
     "along": ("time", "last dimension"),
     "x": ("kept", "changed"),
     "corrector": (
         "power", "none", "t - 1", "t + 1", "product", "power of 1 - beta", "multiplied", "1 - beta", "length",
+        "1 - power of 1 - beta", "float32 powers", "float32 beta",
     ),
+    "eps": (0.0, 1e-8, 1e-12),
     "stored": ("average", "corrected"),
     "order": ("oldest first", "newest first"),
     "power": (0, 1, -1),
@@ -87,6 +90,10 @@ def _divisor(beta: float, t: int, steps: int, how: str) -> float:
         "multiplied": lambda: 1 / (1 - beta**t),
         "1 - beta": lambda: 1 - beta,
         "length": lambda: 1 - beta**steps,
+        "1 - power of 1 - beta": lambda: 1 - (1 - beta) ** t,
+        # of integers, and of float32 tensors, torch makes float32 powers
+        "float32 powers": lambda: float(1 - (beta ** torch.arange(1, steps + 1))[t - 1]),
+        "float32 beta": lambda: float(1 - torch.tensor(beta, dtype=torch.float32) ** t),
     }
     return form.get(how, lambda: 1 - beta**t)()
 
@@ -99,8 +106,10 @@ def average(x: Tensor, beta: float, faults: Faults, corrected: bool) -> Tensor:
     start = _switch(faults, "start")
     m, rows = (x[0].clone() if start == "first value" else torch.zeros_like(x[0])), []
     for t, value in enumerate(x, start=1):
+        if start == "skipped" and t == 1:
+            value = torch.zeros_like(value)
         before, m = m, _mixed(m, value, beta, t, _switch(faults, "roles"))
-        divisor = _divisor(beta, t, len(x), how)
+        divisor = _divisor(beta, t, len(x), how) + _switch(faults, "eps")
         # a tensor divided by 0 becomes inf or nan; with numbers it is a ZeroDivisionError
         row = 1 / divisor * m if faults.get("as") == "numbers" else m / divisor
         rows.append(before if _switch(faults, "row") == "one late" else row)
@@ -153,8 +162,15 @@ def weights(faults: Faults) -> Callable[..., Tensor]:
 
 # --- closed forms ---------------------------------------------------------------------------------------------------
 
+Form = Callable[[float], float | Tensor]
+
+
+def _single(number: float) -> Tensor:
+    return torch.tensor(number, dtype=torch.float32)
+
+
 #: Function → what may stand in its place.
-FORMS: dict[str, dict[str, Callable[[float], float]]] = {
+FORMS: dict[str, dict[str, Form]] = {
     "beta_from_half_life": {
         "right": lambda h: 0.5 ** (1 / h),
         "window": lambda h: 1 - 1 / h,
@@ -163,6 +179,9 @@ FORMS: dict[str, dict[str, Callable[[float], float]]] = {
         "no inverse": lambda h: 0.5**h,
         "first order": lambda h: 1 - math.log(2) / h,
         "sign": lambda h: 2 ** (1 / h),
+        "float32": lambda h: _single(2.0) ** (-1 / h),
+        "float32 power of 2": lambda h: float(_single(2.0) ** (-1 / h)),
+        "float32 power of a half": lambda h: float(_single(0.5) ** (1 / h)),
     },
     "effective_window": {
         "right": lambda beta: 1 / (1 - beta),
@@ -171,6 +190,7 @@ FORMS: dict[str, dict[str, Callable[[float], float]]] = {
         "span": lambda beta: 2 / (1 - beta) - 1,
         "half-life": lambda beta: math.log(0.5) / math.log(beta),
         "time constant": lambda beta: -1 / math.log(beta),
+        "float32": lambda beta: 1 / (1 - _single(beta)),
     },
     "noise_gain": {
         "right": lambda beta: (1 - beta) / (1 + beta),
@@ -179,11 +199,12 @@ FORMS: dict[str, dict[str, Callable[[float], float]]] = {
         "one over window": lambda beta: 1 - beta,
         "inverted": lambda beta: (1 + beta) / (1 - beta),
         "near one": lambda beta: (1 - beta) / 2,
+        "float32": lambda beta: (1 - _single(beta)) / (1 + _single(beta)),
     },
 }
 
 
-def horizon(faults: Faults) -> tuple[Callable[[float], float], ...]:
+def horizon(faults: Faults) -> tuple[Form, ...]:
     """`beta_from_half_life`, `effective_window` and `noise_gain` of the notebook; a fault names one's wrong form."""
     return tuple(forms[faults.get(name, "right")] for name, forms in FORMS.items())
 
@@ -275,11 +296,11 @@ RECURSIVE_ROWS: dict[str, Row] = {
     ),
     "E15": Row(
         "the series itself is overwritten",
-        "x belongs to the caller. `m = x[0]` makes a view: `m.mul_(…)` then writes into x. Start from "
-        "`torch.zeros_like(x[0])`, and write the averages elsewhere.",
+        "x belongs to the caller. `x[t] = …` writes into it, and so does `m.mul_(…)` after `m = x[0]`, which makes a "
+        "view. Start from `torch.zeros_like(x[0])`, and write the averages elsewhere.",
         "the docstring: x stays as it is",
         {"x": "changed"},
-        coincides="in the numbers",
+        coincides="for β = 0, where the averages are x itself",
     ),
     "E16": Row(
         "every row is the last one",
@@ -294,6 +315,13 @@ RECURSIVE_ROWS: dict[str, Row] = {
         "Each value counts 1/t. An exponential average forgets: β is not used in yours.",
         _2_1,
         {"roles": "mean"},
+    ),
+    "E64": Row(
+        "the first value is left out",
+        "Your first average is 0, and x_1 counts nothing later either. m_0 = 0 is the average before x_1: the first row of "
+        "the result is m_1 = (1 − β)·x_1.",
+        _2_1,
+        {"start": "skipped"},
     ),
 }
 
@@ -365,10 +393,15 @@ CORRECTED_ROWS: dict[str, Row] = {
     "E3": Row(
         "t counted from 0",
         "The first correction divides by 1 − β⁰ = 0. With tensors that gives inf or nan, with Python numbers a "
-        "ZeroDivisionError. t is the number of values so far, from 1: `enumerate(x, start=1)`.",
+        "ZeroDivisionError; with a small number added to the divisor, values in the millions. t is the number of values so "
+        "far, from 1: `enumerate(x, start=1)`.",
         _2_5,
         {"corrector": "t - 1"},
-        also=({"corrector": "t - 1", "as": "numbers"},),
+        also=(
+            {"corrector": "t - 1", "as": "numbers"},
+            {"corrector": "t - 1", "eps": 1e-8},
+            {"corrector": "t - 1", "eps": 1e-12},
+        ),
     ),
     "E3n": Row(
         "t one too large",
@@ -436,6 +469,23 @@ CORRECTED_ROWS: dict[str, Row] = {
         {"corrector": "length"},
         coincides="in the last row, and for β = 0",
     ),
+    "E61": Row(
+        "1 − (1 − β)^t in place of 1 − β^t",
+        "The power is taken of 1 − β. What is missing at the start is the weight of m_0 = 0, which is β^t.",
+        _2_5,
+        {"corrector": "1 - power of 1 - beta"},
+        coincides="for β = 0.5",
+    ),
+    "E62": Row(
+        "your 1 − β^t is float32",
+        "`beta ** torch.arange(1, T + 1)`, a power of an integer tensor, is float32, and so is a power of "
+        "`torch.tensor(beta)`: 7 digits, for a series that has 16. Give t the series' dtype "
+        "(`torch.arange(1, T + 1, dtype=x.dtype)`), or use Python floats.",
+        "section 3, the last of the things to get right",
+        {"corrector": "float32 powers"},
+        coincides="up to rounding in float32, and for β = 0",
+        also=({"corrector": "float32 beta"},),
+    ),
     "E1": Row(
         "β and 1 − β change places",
         "The average below the correction is (1 − β)·m + β·x. β is the weight of the past.",
@@ -445,41 +495,47 @@ CORRECTED_ROWS: dict[str, Row] = {
     ),
 }
 
+#: Any of the three functions may be computed in float32, alone or with others.
+_FLOAT32_FORMS = tuple(
+    dict.fromkeys(names, "float32") for count in (1, 2, 3) for names in itertools.combinations(FORMS, count)
+)
+
 HORIZON_ROWS: dict[str, Row] = {
     "E7": Row(
         "half-life taken for the window 1/(1 − β)",
-        "You compute β = 1 − 1/h, the β whose window is h. After h steps a value still counts about 1/e = 37 %, not half.",
+        "You compute `1 - 1 / half_life`, the β whose window is that long. After so many steps a value still counts about "
+        "1/e = 37 %, not half.",
         _2_6,
         {"beta_from_half_life": "window"},
     ),
     "E7i": Row(
-        "β = 1/h",
-        "A longer half-life needs a β closer to 1; yours falls. Solve β^h = ½ for β.",
+        "β = 1/half-life",
+        "A longer half-life needs a β closer to 1; yours falls. Solve `beta**half_life = 0.5` for β.",
         _2_6,
         {"beta_from_half_life": "one over"},
     ),
     "E25": Row(
         "e in place of 2",
-        "You compute β = exp(−1/h): after h steps the weight has fallen to 1/e, not to ½. ln 2 is missing.",
+        "You compute `exp(-1 / half_life)`: after a half-life the weight has fallen to 1/e, not to ½. ln 2 is missing.",
         _2_6,
         {"beta_from_half_life": "e"},
     ),
     "E26": Row(
         "the power in place of the root",
-        "You compute ½^h. β is the h-th root of ½: it is β that is raised to the power h.",
+        "You compute `0.5**half_life`. It is β that is raised to the power half_life, to give ½: β is a root of ½.",
         _2_6,
         {"beta_from_half_life": "no inverse"},
-        coincides="for h = 1",
     ),
     "E27": Row(
-        "only the first order in 1/h",
-        "1 − ln 2/h is what ½^(1/h) comes close to for a long half-life. It is exact for none, and negative for h < 0.69.",
+        "only the first order in 1/half-life",
+        "`1 - log(2) / half_life` is what `0.5 ** (1 / half_life)` comes close to for a long half-life. It is exact for none, "
+        "and negative for a half-life below 0.69.",
         _2_6,
         {"beta_from_half_life": "first order"},
     ),
     "E28": Row(
         "β larger than 1",
-        "The sign of the exponent is lost: 2^(1/h) grows. β is 2^(−1/h).",
+        "The sign of the exponent is lost: `2 ** (1 / half_life)` is larger than 1. β is `2 ** (-1 / half_life)`.",
         _2_6,
         {"beta_from_half_life": "sign"},
     ),
@@ -545,5 +601,18 @@ HORIZON_ROWS: dict[str, Row] = {
         "The divisor is 1 + β, which is 2 only in the limit.",
         _2_8,
         {"noise_gain": "near one"},
+    ),
+    "E62": Row(
+        "computed in float32",
+        "A tensor made of a Python float, such as `torch.tensor(2.)`, is float32: 7 digits. Python floats have 16; "
+        "`0.5 ** …` and `1 - beta` need no tensor.",
+        "the docstrings: floats",
+        {"beta_from_half_life": "float32"},
+        also=(
+            *_FLOAT32_FORMS,
+            {"beta_from_half_life": "float32 power of 2"},
+            {"beta_from_half_life": "float32 power of a half"},
+        ),
+        by_rules=True,
     ),
 }

@@ -1,4 +1,4 @@
-"""Averages of long series without a loop over time, and what goes wrong with them (rows E39 to E47)."""
+"""Averages of long series without a loop over time, and what goes wrong with them (rows E39 to E47, E63, E65)."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ def loop_in_float64(x: Tensor, beta: float) -> Tensor:
 def _shifted(y: Tensor, steps: int, how: str) -> Tensor:
     if how == "circular":
         return y.roll(steps, 0)
+    if how == "forward":
+        return torch.cat([y[steps:], torch.zeros_like(y[:steps])])
     return torch.cat([torch.zeros_like(y[:steps]), y[:-steps]])
 
 
@@ -44,13 +46,23 @@ def _doubling(x: Tensor, beta: float, faults: Faults) -> Tensor:
     if roles == "swapped":
         new, powers = beta, 1 - beta
     y = x * (1.0 if roles == "sum" else new)
+    if faults.get("x") == "changed":
+        y = x.mul_(new)
     if faults.get("start") == "first value":
         y = torch.cat([x[:1], y[1:]])
+    if faults.get("rounds") == "one by one":
+        for k in range(1, len(x)):
+            y = y + powers**k * _shifted(y, k, "")
+        return y
     rounds = math.log2(len(x)) if len(x) > 1 else 0
     for number in range(int(rounds) if faults.get("rounds") == "too few" else math.ceil(rounds)):
         factor = powers if faults.get("factor") == "beta" else powers**2**number
         y = y + factor * _shifted(y, 2**number, faults.get("shift", ""))
     return y
+
+
+def _by_powers_in_float64(x: Tensor, beta: float) -> Tensor:
+    return _by_powers(x.double(), beta).to(x.dtype)
 
 
 def _by_powers(x: Tensor, beta: float) -> Tensor:
@@ -83,6 +95,7 @@ def _on_cpu(x: Tensor, beta: float) -> Tensor:
 
 _WAYS: dict[str, Callable[[Tensor, float], Tensor]] = {
     "powers": _by_powers,
+    "powers in float64": _by_powers_in_float64,
     "matrix": _by_matrix,
     "loop": _by_loop,
     "host": loop_in_float64,
@@ -106,11 +119,12 @@ _2_10, _2_11 = "equation (2.10)", "equation (2.11)"
 ROWS: dict[str, Row] = {
     "E39": Row(
         "β^(−t) overflows",
-        "You scale x by β^(−t), sum, and scale back. On paper that is exact; in float32 β^(−t) is inf as soon as it exceeds "
-        "3.4e38 (t = 128 for β = 0.5), and inf·0 is nan.",
+        "You scale x by β^(−t), sum, and scale back. On paper that is exact, but β^(−t) is inf as soon as it exceeds 3.4e38 "
+        "in float32 (t = 128 for β = 0.5) or 1.8e308 in float64 (t = 1024), and inf·0 is nan.",
         _2_11,
         {"way": "powers"},
         coincides="as long as β^(−T) can be represented",
+        also=({"way": "powers in float64"},),
     ),
     "E40": Row(
         "a T×T matrix of weights",
@@ -131,8 +145,8 @@ ROWS: dict[str, Row] = {
     ),
     "E42": Row(
         "a loop over time",
-        "Each time step launches its operations. 100,000 steps of three launches take a second on a GPU that would need "
-        "less than a millisecond for all of them at once.",
+        "Each time step launches its operations. 100,000 steps of three launches take more than a second on a GPU that would "
+        "need less than a millisecond for all of them at once.",
         _2_10,
         {"way": "loop"},
         coincides="in the values",
@@ -157,7 +171,7 @@ ROWS: dict[str, Row] = {
         "The last round is missing: for T = 37 it takes 6 rounds (2⁶ = 64 ≥ 37), not 5. Go on while the shift is below T.",
         _2_10,
         {"rounds": "too few"},
-        coincides="when T is a power of 2",
+        coincides="for a single value, and where the memory is much shorter than the last shift",
     ),
     "E46": Row(
         "every round multiplies by β",
@@ -173,6 +187,29 @@ ROWS: dict[str, Row] = {
         _2_10,
         {"shift": "circular"},
         coincides="for a single step",
+    ),
+    "E63": Row(
+        "looks into the future",
+        "You add y[k:] to the rows that come k steps before: m_t then depends on later values. The older part is what "
+        "lies k steps back: y[k:] + β^k·y[:-k].",
+        _2_10,
+        {"shift": "forward"},
+        coincides="for a single value",
+    ),
+    "E65": Row(
+        "the shift grows by 1 in each round",
+        "After the round with shift k, y is made of the 2k newest values, so the next shift is 2k: `k *= 2`, not `k += 1`. "
+        "Yours counts most values several times, and takes T rounds.",
+        _2_10,
+        {"rounds": "one by one"},
+        coincides="in the first three rows",
+    ),
+    "E15": Row(
+        "the series itself is overwritten",
+        "x belongs to the caller. `x *= …` and `x.mul_(…)` write into it: make a new tensor, `y = (1 - beta) * x`.",
+        "the docstring: x stays as it is",
+        {"x": "changed"},
+        coincides="in the numbers",
     ),
     "E1": Row(
         "β and 1 − β change places",

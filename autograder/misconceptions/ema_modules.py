@@ -1,4 +1,4 @@
-"""Averages of a model's weights, and what goes wrong with them (rows E48 to E56)."""
+"""Averages of a model's weights, and what goes wrong with them (rows E48 to E60)."""
 
 from __future__ import annotations
 
@@ -38,6 +38,8 @@ class Simulator(torch.nn.Module):
 
     def update(self, model: torch.nn.Module) -> None:
         faults = self.faults
+        if faults.get("copy") == "with requires_grad" and self.updates == 0:
+            self.module = copy.deepcopy(model)
         averaged: list[Tensor] = list(self.module.parameters())
         current: list[Tensor] = list(model.parameters())
         first = self.updates == 0 and faults.get("first") != "averaged"
@@ -55,6 +57,9 @@ class Simulator(torch.nn.Module):
         self.updates += 1
 
     def _average(self, mine: Tensor, other: Tensor, copies: bool) -> None:
+        write = self.faults.get("write")
+        if write == "renamed" or write == ("renamed first" if copies else "renamed later"):
+            return
         n = self.updates + 1
         old, new = {
             "swapped": (1 - self.beta, self.beta),
@@ -71,11 +76,25 @@ class Simulator(torch.nn.Module):
 
     @torch.no_grad()
     def _buffer(self, mine: Tensor, other: Tensor) -> None:
-        how = self.faults.get("buffers")
+        how = self.faults.get("buffers", "")
+        if self.updates and how.startswith("all averaged"):
+            self._average_buffer(mine, other, how)
+            return
+        if self.updates and how == "first only":
+            return
         if mine.is_floating_point() and how == "averaged" and self.updates:
             mine.lerp_(other, 1 - self.beta)
         elif mine.is_floating_point() or how != "floats only":
             mine.copy_(other)
+
+    def _average_buffer(self, mine: Tensor, other: Tensor, how: str) -> None:
+        """An integer buffer is rounded down by copy_, and refused by the other two."""
+        if how == "all averaged by mul_":
+            mine.mul_(self.beta).add_(other, alpha=1 - self.beta)
+        elif how == "all averaged by lerp_":
+            mine.lerp_(other, 1 - self.beta)
+        else:
+            mine.copy_(self.beta * mine + (1 - self.beta) * other)
 
 
 def averaged(faults: Faults) -> type[Simulator]:
@@ -133,7 +152,7 @@ ROWS: dict[str, Row] = {
     ),
     "E54": Row(
         "the averages are written into the model",
-        "`update` reads the model and changes `self.module`. In yours it is the other way round.",
+        "`update` reads the model and changes `self.module`. Yours writes into the model's parameters.",
         _2_12,
         {"into": "model"},
         also=({"into": "both"},),
@@ -152,6 +171,45 @@ ROWS: dict[str, Row] = {
         _2_12,
         {"roles": "mean"},
         coincides="in the first update",
+    ),
+    "E57": Row(
+        "the assignment only renames the loop variable",
+        "`a = …` in a loop over parameters makes a the name of a new tensor; the parameter itself stays as it was. Write "
+        "into it: `a.copy_(…)`, `a.lerp_(…)` or `a.mul_(…).add_(…)`.",
+        "the docstring: self.module's tensors are changed in place",
+        {"write": "renamed later"},
+        coincides="when the model has not changed before the first update",
+        also=(
+            {"write": "renamed"},
+            {"write": "renamed first"},
+            {"write": "renamed", "buffers": "forgotten"},
+            {"write": "renamed later", "buffers": "forgotten"},
+            {"write": "renamed later", "buffers": "first only"},
+        ),
+    ),
+    "E58": Row(
+        "the averaged parameters need a gradient",
+        "`copy.deepcopy(model)` copies requires_grad = True as well. Copy into the parameters that __init__ has made, or add "
+        "`.requires_grad_(False)`.",
+        "the class's docstring: parameters that need no gradient",
+        {"copy": "with requires_grad"},
+        coincides="in the values",
+    ),
+    "E59": Row(
+        "all of the state dict is averaged",
+        "`state_dict()` holds the buffers too: running statistics, and num_batches_tracked, an integer that cannot be "
+        "averaged. Average the `parameters()` only, and copy all of `buffers()`.",
+        "section 6, the table of rules",
+        {"buffers": "all averaged"},
+        coincides="for models without buffers",
+        also=({"buffers": "all averaged by mul_"}, {"buffers": "all averaged by lerp_"}),
+    ),
+    "E60": Row(
+        "buffers are copied once",
+        "The first update copies the buffers, later ones leave them as they were then. Every update copies all of them.",
+        "section 6, the table of rules",
+        {"buffers": "first only"},
+        coincides="for models without buffers",
     ),
     "E1": Row(
         "β and 1 − β change places",
