@@ -109,7 +109,7 @@ def problem_lines(problem: Problem, hidden: bool = False, case: str = "") -> lis
     if problem.kind == "protocol":
         return [f"{problem.message}."]
     message = "" if hidden or not problem.message else f": {problem.message}"
-    where = f" (case “{case}”)" if case and not hidden else ""
+    where = f" (case “{case}”)" if case and not hidden and problem.frames else ""  # without: not their code's doing
     lines = [f"Your code raised {problem.type}{message}{where}"]
     if problem.frames:
         frame = problem.frames[-1]

@@ -35,7 +35,7 @@ from autograder.grading.autograded import (
     shown_verdict,
     simple_tags,
 )
-from autograder.grading.formulas import mathml
+from autograder.grading.formulas import drawn
 from autograder.grading.gradebook import HumanMark, Review, untouched
 from autograder.grading.results import ExerciseResult, SubmissionResult
 from autograder.manifest import manifest
@@ -355,7 +355,7 @@ def _with_formulas(html: str, renderer: _Renderer) -> str:
     def formula(place: re.Match[str]) -> str:
         tex, block = renderer.formulas[int(place[1])]
         kind = "tex texblock" if block else "tex"
-        return mathml(tex, block) or f'<code class="{kind}">{escape(tex)}</code>'
+        return drawn(tex, block) or f'<code class="{kind}">{escape(tex)}</code>'
 
     return re.sub(f'<code class="tex">{renderer.mark}-([0-9]+)</code>', formula, html)
 
@@ -438,6 +438,7 @@ pre code{font-size:inherit;background:none;padding:0}
 .tex{font-style:italic;background:none;padding:0;overflow-wrap:anywhere}
 .texblock{display:block;margin:.7em 0;padding-left:1.5em;white-space:pre-wrap}
 math{font-family:"Latin Modern Math","STIX Two Math","Cambria Math",math}
+.ag-equation{display:flex;align-items:center}.ag-equation math{flex:1}
 math[display=block]{margin:.8em 0;overflow-x:auto;overflow-y:hidden}
 svg{max-width:100%;height:auto}
 footer{margin-top:3rem;border-top:1px solid var(--line);overflow-wrap:anywhere}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from html import unescape
+from html import escape, unescape
 from xml.etree.ElementTree import Element, tostring
 
 from latex2mathml.converter import Converter
@@ -35,18 +35,29 @@ _ALPHABETS = {"double-struck": 0x1D538, "bold": 0x1D400}
 _ELSEWHERE = dict(zip("CHNPQRZ", "ℂℍℕℙℚℝℤ", strict=True))
 
 
+_NUMBER = re.compile(r"\\tag\{([^{}]*)\}")
+
+
 @lru_cache(maxsize=4096)  # the course's own formulas are the same in every submission
-def mathml(tex: str, block: bool) -> str | None:
-    """TeX (without dollars) as a `<math>` element; None for what cannot be drawn, or not safely."""
+def drawn(tex: str, block: bool) -> str | None:
+    """TeX (without dollars) as HTML, a `<math>` element and its number; None for what cannot be drawn, or not safely."""
     if len(tex) > _LONGEST or _REFUSED.search(tex):
         return None
+    numbers = _NUMBER.findall(tex) if block else []
     try:
-        element = Converter(display="block" if block else "inline").convert_to_element(tex)
-        if not all(_let_through(one) for one in element.iter()):
-            return None
-        return tostring(element, encoding="unicode", short_empty_elements=False)
+        math = _mathml(_NUMBER.sub("", tex) if block else tex, "block" if block else "inline")
     except Exception:  # the library says no in many ways, RecursionError among them
         return None
+    if math is None or not numbers:
+        return math
+    return f'<span class="ag-equation">{math}<span>({escape(numbers[0])})</span></span>'
+
+
+def _mathml(tex: str, display: str) -> str | None:
+    element = Converter(display=display).convert_to_element(tex)
+    if not all(_let_through(one) for one in element.iter()):
+        return None
+    return tostring(element, encoding="unicode", short_empty_elements=False)
 
 
 def _let_through(element: Element) -> bool:
