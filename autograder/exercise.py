@@ -163,6 +163,30 @@ class QuizExercise(Exercise):
     material: Callable[[], Any] | None = field(default=None, kw_only=True)
 
 
+def quiz(
+    notebook: str,
+    topic: str,
+    number: int,
+    title: str,
+    *parts: Part,
+    points: float = 1.0,
+    minutes: int = 2,
+    difficulty: Literal[1, 2, 3] = 1,
+) -> QuizExercise:
+    """Question `number` of a notebook: `q1`, `q2`, … in its cells. Every part earns the same share of the points."""
+    return QuizExercise(
+        f"{topic}.q{number}",
+        title,
+        "quiz",
+        notebook,
+        {part.name: points / len(parts) for part in parts},
+        difficulty=difficulty,
+        minutes=minutes,
+        objects=(f"q{number}",),
+        parts=parts,
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class WrittenExercise(Exercise):
     """Graded by hand; rubric and model answer stand in the source notebook."""

@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
+from autograder.collectors.optimizer import build
 from autograder.evidence import Array
 
 STEPS = 8
@@ -98,3 +100,27 @@ def quadratic_gradient(curvature: Array, minimum: Array) -> Any:
         return w.new_tensor(curvature) * (w - w.new_tensor(minimum))
 
     return grad_fn
+
+
+def saved_by_torch(optimizer: type[torch.optim.Optimizer], inputs: Mapping[str, Any], stop: int) -> dict[str, Any]:
+    """What one of torch's optimizers saves after `stop` steps of a case of `collectors.optimizer`, as plain data.
+
+    Returns `params`, arrays; `state`, a mapping of arrays per parameter; `param_groups` as in `state_dict()`, tuples as
+    lists. It is data of the case, since nothing that plays a case may hold the reference.
+    """
+    params = [torch.nn.Parameter(torch.tensor(array)) for array in inputs["params"]]
+    opt = build(optimizer, params, inputs)
+    for step in inputs["grads"][:stop]:
+        for parameter, gradient in zip(params, step, strict=True):
+            parameter.grad = torch.tensor(gradient)
+        opt.step()
+    saved = opt.state_dict()
+    states = [saved["state"].get(i, {}) for i in range(len(params))]
+    return {
+        "params": [p.detach().numpy().copy() for p in params],
+        "state": [{k: v.numpy().copy() for k, v in own.items() if v is not None} for own in states],
+        "param_groups": [
+            {key: list(value) if isinstance(value, tuple) else value for key, value in group.items()}
+            for group in saved["param_groups"]
+        ],
+    }

@@ -343,7 +343,7 @@ def first_departure(found: Evidence, expected: Evidence, tolerance: float) -> De
             _number(got[place]),
             ratio,
             from_zero=stepped and not array[0].any(),
-            sampled=samples[index[0]] if isinstance(samples, list) else "",
+            sampled=f"{int(samples.split()[index[0]]):,}" if isinstance(samples, str) else "",
         )
         rank = (step if stepped else INFINITE, -float(here[index]))
         if best is None or rank < best[:2]:

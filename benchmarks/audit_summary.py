@@ -30,9 +30,10 @@ def summary() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="put the line into the README")
+    options = parser.parse_args()
     line = summary()
     print(line)
-    if parser.parse_args().write:
+    if options.write:
         marks = r"(<!-- audit: begin -->\n).*?(<!-- audit: end -->)"
         README.write_text(re.sub(marks, lambda m: f"{m[1]}{line}\n{m[2]}", README.read_text(), flags=re.DOTALL))
 

@@ -200,6 +200,10 @@ def test_an_explorer_follows_its_sliders_by_keyboard(name: str, lab: tuple[str, 
     handle.focus()
     for _ in range(6):
         handle.press("ArrowRight")
-    page.wait_for_function("before => document.querySelector('.jupyter-widgets img[alt]')?.src !== before", arg=before)
-    assert picture.get_attribute("alt") != alt
+    for attribute, was in (("src", before), ("alt", alt)):
+        page.wait_for_function(
+            "([name, was]) => { const now = document.querySelector('.jupyter-widgets img[alt]')?.getAttribute(name);"
+            " return now && now !== was; }",
+            arg=[attribute, was],
+        )
     shot(page, f"explorer_{name}")

@@ -142,21 +142,21 @@ def _construction(cls: type, options: dict[str, Any]) -> str:
 
 
 def checkpoint(case: Case, objects: Sequence[Any], record: Record) -> None:
-    """Is torch's momentum buffer where torch has it? Inputs: those of `collectors.optimizer`, and `stop`.
+    """Is torch's momentum buffer where torch has it? Inputs: those of `collectors.optimizer`, `stop`, and `checkpoint`,
+    what torch.optim.SGD saved at that step (`probes.saved_by_torch`).
 
     Recorded: the buffers in `state_dict()` after `stop` steps; then every parameter of a second optimizer, which loads
-    the checkpoint that torch.optim.SGD has made at that point, and goes on.
+    torch's checkpoint and goes on.
     """
     cls = the_class(objects[0], "the optimizer", ["step", "state_dict", "load_state_dict"])
-    stop, last = case.inputs["stop"], len(case.inputs["grads"])
+    stop, last, saved = case.inputs["stop"], len(case.inputs["grads"]), case.inputs["checkpoint"]
     with place("cpu") as here:
-        own, torchs = (Run(case.inputs, kind, here, Record()) for kind in (cls, torch.optim.SGD))
-        for run in (own, torchs):
-            _take_steps(run, 1, stop)
+        own = Run(case.inputs, cls, here, Record())
+        _take_steps(own, 1, stop)
         _record_buffers(record, own)
-        there = {**case.inputs, "params": [as_array(p) for p in torchs.params]}
-        resumed = Run(there, cls, here, record)
-        resumed.opt.load_state_dict(torchs.opt.state_dict())
+        resumed = Run({**case.inputs, "params": saved["params"]}, cls, here, record)
+        state = {i: {key: torch.tensor(value) for key, value in one.items()} for i, one in enumerate(saved["state"])}
+        resumed.opt.load_state_dict({"state": state, "param_groups": saved["param_groups"]})
         resumed.record_rows()
         for number in range(stop + 1, last + 1):
             _take_steps(resumed, number, number)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from autograder.exercise import (
     Part,
     QuizExercise,
     WrittenExercise,
+    quiz,
 )
 from autograder.exercises.adam_knobs import KNOBS, knob_order, knob_runs
 from autograder.misconceptions import adam as bank
@@ -32,6 +34,7 @@ from autograder.probes import (
     generator,
     gradients,
     rounded,
+    saved_by_torch,
     second_group,
     weights,
 )
@@ -421,31 +424,13 @@ def _resume_cases(rng: Generator, hyper: dict[str, Any], hidden: bool) -> tuple[
 def _foreign(rng: Generator, hyper: dict[str, Any]) -> dict[str, Any]:
     """What torch.optim.Adam saved after half of the steps, and the gradients of the other half."""
     inputs = {key: value for key, value in _two_groups(rng, hyper).items() if key != "lrs"}
-    params = [torch.nn.Parameter(torch.tensor(array)) for array in inputs["params"]]
-    groups = [
-        {
-            **group,
-            "betas": tuple(group["betas"]),
-            "params": [p for p, n in zip(params, inputs["group_of"], strict=True) if n == i],
-        }
-        for i, group in enumerate(inputs["groups"])
-    ]
-    opt = torch.optim.Adam(groups)
-    for step in inputs["grads"][: STEPS // 2]:
-        for parameter, gradient in zip(params, step, strict=True):
-            parameter.grad = torch.tensor(gradient)
-        opt.step()
-    saved = opt.state_dict()
-    checkpoint = {
-        "state": [{key: value.numpy().copy() for key, value in saved["state"][i].items()} for i in range(len(params))],
-        "param_groups": [{**group, "betas": list(group["betas"])} for group in saved["param_groups"]],
-    }
+    saved = saved_by_torch(torch.optim.Adam, inputs, STEPS // 2)
     return {
         **inputs,
-        "params": [p.detach().numpy().copy() for p in params],
+        "params": saved["params"],
         "grads": inputs["grads"][STEPS // 2 :],
         "fresh_groups": [{"lr": 1.0}, {"lr": 1.0}],
-        "checkpoint": checkpoint,
+        "checkpoint": saved,
     }
 
 
@@ -724,19 +709,7 @@ WHICH_KNOB = QuizExercise(
 )
 
 
-def _quiz(number: int, title: str, part: Part, minutes: int = 2, difficulty: Literal[1, 2, 3] = 1) -> QuizExercise:
-    return QuizExercise(
-        f"adam.q{number}",
-        title,
-        "quiz",
-        NOTEBOOK,
-        {part.name: 1.0},
-        difficulty=difficulty,
-        minutes=minutes,
-        objects=(f"q{number}",),
-        parts=(part,),
-    )
-
+_quiz = partial(quiz, NOTEBOOK, "adam")
 
 QUIZZES = (
     _quiz(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -17,8 +18,8 @@ from autograder.exercise import (
     Exercise,
     Limit,
     Part,
-    QuizExercise,
     WrittenExercise,
+    quiz,
 )
 from autograder.misconceptions import ema as bank
 from autograder.misconceptions import ema_long, ema_modules, recognise
@@ -385,19 +386,7 @@ AVERAGE = CodeExercise(
 # --- questions ------------------------------------------------------------------------------------------------------
 
 
-def _quiz(number: int, title: str, part: Part, difficulty: Literal[1, 2, 3] = 1) -> QuizExercise:
-    return QuizExercise(
-        f"ema.q{number}",
-        title,
-        "quiz",
-        NOTEBOOK,
-        {part.name: 1.0},
-        difficulty=difficulty,
-        minutes=2,
-        objects=(f"q{number}",),
-        parts=(part,),
-    )
-
+_quiz = partial(quiz, NOTEBOOK, "ema")
 
 QUIZZES = (
     _quiz(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -19,8 +20,8 @@ from autograder.exercise import (
     Limit,
     Misconception,
     Part,
-    QuizExercise,
     WrittenExercise,
+    quiz,
 )
 from autograder.misconceptions import minibatch as bank
 from autograder.misconceptions import minibatch_loops as loops
@@ -682,19 +683,7 @@ ACCUMULATE = _exercise(
 # --- questions ------------------------------------------------------------------------------------------------------
 
 
-def _quiz(number: int, title: str, *parts: Part, points: float = 0.5, difficulty: Literal[1, 2] = 1) -> QuizExercise:
-    return QuizExercise(
-        f"minibatch.q{number}",
-        title,
-        "quiz",
-        NOTEBOOK,
-        {part.name: points / len(parts) for part in parts},
-        difficulty=difficulty,
-        minutes=2,
-        objects=(f"q{number}",),
-        parts=parts,
-    )
-
+_quiz = partial(quiz, NOTEBOOK, "minibatch", points=0.5)
 
 POPULATION = _quiz(
     1,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,12 +20,13 @@ from autograder.exercise import (
     Part,
     QuizExercise,
     WrittenExercise,
+    quiz,
 )
 from autograder.misconceptions import momentum as bank
 from autograder.misconceptions import momentum_runs as runs
 from autograder.misconceptions import momentum_steps as steps
 from autograder.misconceptions import recognise
-from autograder.probes import STEPS, changing_lrs, generator, gradients, rounded, weights
+from autograder.probes import STEPS, changing_lrs, generator, gradients, rounded, saved_by_torch, weights
 
 NOTEBOOK = "03_momentum_equivalence"
 
@@ -267,13 +269,13 @@ def _late(inputs: dict[str, Any]) -> dict[str, Any]:
 def _checkpoint(rng: Generator, options: Mapping[str, Any], lr: float) -> dict[str, Any]:
     """Two parameters with momentum and one without; torch's run is taken over half-way."""
     shapes: list[Shape] = [(6,), (2, 3), (4,)]
-    return {
+    inputs = {
         "params": [weights(rng, shape) for shape in shapes],
         "group_of": [0, 0, 1],
         "groups": [dict(options), {"lr": lr, "momentum": 0.0}],
         "grads": gradients(rng, shapes),
-        "stop": STEPS // 2,
     }
+    return {**inputs, "stop": STEPS // 2, "checkpoint": saved_by_torch(torch.optim.SGD, inputs, STEPS // 2)}
 
 
 _REFUSED = {
@@ -669,19 +671,7 @@ FOREACH = CodeExercise(
 # --- questions ------------------------------------------------------------------------------------------------------
 
 
-def _quiz(number: int, title: str, part: Part, minutes: int = 2, difficulty: Literal[1, 2, 3] = 1) -> QuizExercise:
-    return QuizExercise(
-        f"momentum.q{number}",
-        title,
-        "quiz",
-        NOTEBOOK,
-        {part.name: 1.0},
-        difficulty=difficulty,
-        minutes=minutes,
-        objects=(f"q{number}",),
-        parts=(part,),
-    )
-
+_quiz = partial(quiz, NOTEBOOK, "momentum")
 
 SAME, DIFFERENT = "same", "different"
 

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from autograder.evidence import decode, encode
 from autograder.exercise import REGISTRY, Case, CodeExercise, QuizExercise
+from autograder.grading.claims import plain
 from autograder.grading.packing import pack, unpack
-from autograder.verdict import hidden_cases, quiz_case, visible_cases
+from autograder.verdict import expected_evidence, hidden_cases, quiz_case, visible_cases
 
 
 def same(one: Any, two: Any) -> bool:
@@ -46,3 +48,14 @@ def test_a_case_does_not_tell_whether_it_is_hidden() -> None:
 def test_inputs_that_are_no_plain_data_are_refused() -> None:
     with pytest.raises(TypeError, match="not function"):
         pack([Case("", "", "function", {"f": same})])
+
+
+@pytest.mark.parametrize("exercise_id", [e.id for e in REGISTRY.values() if isinstance(e, CodeExercise)])
+def test_right_answers_pass_through_the_graders_bounds_unchanged(exercise_id: str) -> None:
+    exercise = REGISTRY[exercise_id]
+    assert isinstance(exercise, CodeExercise)
+    for case in (*visible_cases(exercise), *hidden_cases(exercise, 5)):
+        found = expected_evidence(exercise, case)
+        there = plain(decode(encode(found)))
+        assert there.facts == found.facts, case.name
+        assert same(there.arrays, found.arrays), case.name
