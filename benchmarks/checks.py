@@ -29,11 +29,11 @@ from _common import save
 from autograder import check
 from autograder.audit import answers, code_exercises
 from autograder.exercise import REGISTRY, CodeExercise, QuizExercise
+from autograder.manifest import manifest
 from autograder.publish.sample_class import source_solutions
 from utils import plotting, widgets
 
 ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOK = "05_adam_adamw"
 
 
 def silently(call: Callable[[], Any]) -> float:
@@ -68,10 +68,10 @@ def student_side_import() -> float:
     return statistics.median(float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(7))
 
 
-def graded_part() -> float:
-    """Median CPU seconds of the Adam notebook's solutions and checks, visible and hidden, in a warm process."""
-    solutions = source_solutions(ROOT / "source" / NOTEBOOK / f"{NOTEBOOK}.ipynb")
-    exercises = [e for e in REGISTRY.values() if e.notebook == NOTEBOOK and isinstance(e, (CodeExercise, QuizExercise))]
+def graded_part(notebook: str) -> float:
+    """Median CPU seconds of a notebook's solutions and checks, visible and hidden, in a warm process."""
+    solutions = source_solutions(ROOT / "source" / notebook / f"{notebook}.ipynb")
+    exercises = [e for e in REGISTRY.values() if e.notebook == notebook and isinstance(e, (CodeExercise, QuizExercise))]
 
     def run() -> None:
         names: dict[str, Any] = {"torch": torch}
@@ -113,7 +113,7 @@ def main() -> None:
         "median_check_s": statistics.median(checks.values()),
         "worst_check_s": max(checks.values()),
         "student_side_import_s": student_side_import(),
-        "graded_part_cpu_s": graded_part(),
+        **{f"graded part of {one.name}, CPU s": graded_part(one.name) for one in manifest().notebooks},
         "explorer_redraw_s": redraw(),
     }
     for name, value in figures.items():
