@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from autograder.grading import hugepages
+from autograder.grading import cheap_forks
 from autograder.grading.channel import Channel
 from autograder.grading.sandbox import Spec, tree_memory_mb, tree_share_mb
 
@@ -82,7 +82,7 @@ class Zygote:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            env=_ENVIRONMENT | hugepages.ENVIRONMENT | {"PYTHONPATH": str(stage), "PATH": os.defpath},
+            env=_ENVIRONMENT | cheap_forks.ENVIRONMENT | {"PYTHONPATH": str(stage), "PATH": os.defpath},
             cwd="/",
         )
         theirs.close()

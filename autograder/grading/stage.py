@@ -20,7 +20,7 @@ EXCERPTS = {"exercise.py": ("TOLERANCE", "Limit", "Case"), "probes.py": ("quadra
 #: What the fork server and its runners consist of beside that.
 ENGINE = (
     "grading/channel.py",
-    "grading/hugepages.py",
+    "grading/cheap_forks.py",
     "grading/kernel_runner.py",
     "grading/packing.py",
     "grading/references.py",

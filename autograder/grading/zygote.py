@@ -16,7 +16,7 @@ import socket
 import sys
 from typing import Any
 
-from autograder.grading import hugepages, sandbox
+from autograder.grading import cheap_forks, sandbox
 
 #: Imported before the first fork, so that no runner pays for it. The collectors come from `evidence.COLLECTORS`.
 PRELOAD = (
@@ -84,7 +84,8 @@ class _Server:
         self.poll = select.poll()
         self._watch(control)
         gc.freeze()  # forks do not copy pages only because a collection touches them
-        hugepages.collapse()
+        cheap_forks.fill_holes()
+        cheap_forks.collapse()
 
     def serve(self) -> None:
         while True:
