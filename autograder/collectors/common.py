@@ -19,6 +19,10 @@ from autograder.evidence import Array, ProtocolError
 #: Device name in a case → the device its tensors live on. "pretend" is a GPU that any machine has (`launches`).
 PRETEND = "pretend"
 
+#: The fact about a tensor that has to stay as it is, and the usual ways to change one without meaning to.
+UNCHANGED = "unchanged"
+BY_ACCIDENT = "perhaps by `+=`, or by a method such as `add_`"
+
 
 @dataclass(frozen=True)
 class Place:

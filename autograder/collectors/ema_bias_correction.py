@@ -9,13 +9,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from autograder.collectors.common import PRETEND, Place, check_call, place, the_class, the_function
+from autograder.collectors.common import (
+    BY_ACCIDENT,
+    PRETEND,
+    UNCHANGED,
+    Place,
+    check_call,
+    place,
+    the_class,
+    the_function,
+)
 from autograder.collectors.launches import MIXES, SYNCS, event_lines
 from autograder.evidence import Array, ProtocolError, Record, as_array
 from autograder.exercise import Case
 
 AVERAGE = "average"
-UNCHANGED = "unchanged"
 
 
 # --- a series along dimension 0 -------------------------------------------------------------------------------------
@@ -35,9 +43,7 @@ def series(case: Case, objects: Sequence[Any], record: Record) -> None:
         rows = as_array(returned)
         record.trajectory(AVERAGE, np.concatenate([np.zeros_like(rows[:1]), rows]))
         same = np.array_equal(before, as_array(x))
-        record.fact(
-            "argument x", UNCHANGED if same else "changed; by x[t] = …, by += or by a method whose name ends in _?"
-        )
+        record.fact("argument x", UNCHANGED if same else f"changed, {BY_ACCIDENT}, or by `x[t] = …`")
 
 
 def _averages(

@@ -21,11 +21,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from autograder.collectors.common import Place, check_call, place, the_function
+from autograder.collectors.common import BY_ACCIDENT, UNCHANGED, Place, check_call, place, the_function
 from autograder.evidence import ProtocolError, Record
 from autograder.exercise import Case
-
-UNCHANGED = "unchanged"
 
 
 def function(case: Case, objects: Sequence[Any], record: Record) -> None:
@@ -51,7 +49,7 @@ def function(case: Case, objects: Sequence[Any], record: Record) -> None:
                 same = bool(torch.equal(tensor.cpu(), arguments[name].cpu()))
                 record.first(
                     f"argument {name}",
-                    UNCHANGED if same else f"changed by call {number}, perhaps by `+=`, or by a method such as `add_`",
+                    UNCHANGED if same else f"changed by call {number}, {BY_ACCIDENT}",
                     UNCHANGED,
                 )
             if inputs.get("tensor") and not isinstance(returned, torch.Tensor):

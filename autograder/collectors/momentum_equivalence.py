@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from autograder.collectors.common import check_call, place, the_class, the_function
+from autograder.collectors.common import UNCHANGED, check_call, place, the_class, the_function
 from autograder.collectors.optimizer import Run
 from autograder.evidence import ProtocolError, Record, as_array
 from autograder.exercise import Case
 
 Tensor = torch.Tensor
-UNCHANGED = "unchanged"
 BUFFER = "momentum_buffer"
 ASKED = "the point at which the gradient is asked for"
 

@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from autograder.collectors.common import PRETEND, Place, place, the_class
+from autograder.collectors.common import BY_ACCIDENT, PRETEND, UNCHANGED, Place, place, the_class
 from autograder.evidence import Array, ProtocolError, Record, as_array
 from autograder.exercise import Case
 
 #: Facts with the value they have when all is well.
 GRAD, HELD, STORAGE, PRECISION = "p.grad", "p.grad after step()", "parameters", "precision of the state"
-UNCHANGED, STILL_THERE, IN_PLACE, ENOUGH = "unchanged", "still there", "updated in place", "that of the parameter"
+STILL_THERE, IN_PLACE, ENOUGH = "still there", "updated in place", "that of the parameter"
 
 
 def optimizer(case: Case, objects: Sequence[Any], record: Record) -> None:
@@ -101,7 +101,7 @@ class Run:
             if grad is None:
                 text = f"None no longer after step {number} (parameter {i}): step() put a gradient there"
             else:
-                text = f"changed in step {number} (parameter {i}), perhaps by `+=`, or by a method such as `add_`"
+                text = f"changed in step {number} (parameter {i}), {BY_ACCIDENT}"
             self.record.first(GRAD, text if changed and not lost else UNCHANGED, UNCHANGED)
 
     def check_storage(self, pointers: list[int], number: int) -> None:

@@ -166,7 +166,8 @@ def _grade(
     course: Course, assignment: Assignment, files: Files, todo: list[Submission], rung: str, options: Options
 ) -> Iterator[Event]:
     sample = random.sample(todo, math.ceil(options.audit * len(todo)))
-    rest = [submission for submission in todo if submission not in sample]
+    audited = {submission.student for submission in sample}
+    rest = [submission for submission in todo if submission.student not in audited]
     with _workers(course, assignment, rung, options, min(options.jobs, len(todo))) as workers:
         yield from _audit(workers, files, sample)
         for done in _through(workers, [Job(submission, options.way) for submission in rest]):

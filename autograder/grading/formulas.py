@@ -34,7 +34,7 @@ _LENGTH = re.compile(r"[012](?:\.\d+)?(?:em|ex)?")
 _ALPHABETS = {"double-struck": 0x1D538, "bold": 0x1D400}
 _ELSEWHERE = dict(zip("CHNPQRZ", "ℂℍℕℙℚℝℤ", strict=True))
 
-
+#: The number of an equation: it stands beside the formula, which knows no place for it.
 _NUMBER = re.compile(r"\\tag\{([^{}]*)\}")
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import queue
 import secrets
 import signal
 import socket
@@ -160,9 +161,7 @@ async def _ask(client: NotebookClient, number: int, names: list[str], seconds: f
     while True:
         try:
             reply = await client.kc.get_shell_msg(timeout=0.2)
-        except Exception as error:
-            if type(error).__name__ != "Empty":
-                raise
+        except queue.Empty:
             if not await client.km.is_alive():
                 os._exit(1)
             continue

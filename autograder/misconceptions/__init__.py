@@ -6,9 +6,11 @@ stable for ever; they appear in reports and gradebooks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import torch
 
 from autograder.exercise import Misconception
 
@@ -49,3 +51,19 @@ def recognise(
         )
         for row_id in ids
     )
+
+
+def in_turn(
+    groups: Iterable[dict[str, Any]], faults: Mapping[str, Any]
+) -> Iterator[tuple[dict[str, Any], torch.Tensor, torch.Tensor | None]]:
+    """Each parameter with its group and the gradient that a step with these faults takes; None: it has none.
+
+    Faults: `groups` "first only"; `none`, at a parameter without a gradient: "returns" ends the step, "zero" takes 0.
+    """
+    for number, group in enumerate(groups):
+        if number and faults.get("groups") == "first only":
+            return
+        for p in group["params"]:
+            if p.grad is None and faults.get("none") == "returns":
+                return
+            yield group, p, torch.zeros_like(p) if p.grad is None and faults.get("none") == "zero" else p.grad

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from autograder.misconceptions import Row
+from autograder.misconceptions import Row, in_turn
 
 Tensor = torch.Tensor
 Faults = Mapping[str, Any]
@@ -190,18 +190,11 @@ class Simulator(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         self.steps += 1
-        for number, group in enumerate(self.param_groups):
-            if number and _switch(self.faults, "groups") == "first only":
-                return
-            for p in group["params"]:
-                if p.grad is not None:
-                    self._one(p, p.grad, group)
-                elif _switch(self.faults, "none") == "returns":
-                    return
-                elif _switch(self.faults, "none") == "zero":
-                    self._one(p, torch.zeros_like(p), group)
-                elif _switch(self.faults, "none") == "decays":
-                    p.mul_(1 - group["lr"] * group["weight_decay"])
+        for group, p, grad in in_turn(self.param_groups, self.faults):
+            if grad is not None:
+                self._one(p, grad, group)
+            elif _switch(self.faults, "none") == "decays":
+                p.mul_(1 - group["lr"] * group["weight_decay"])
 
     def _hyper(self, group: dict[str, Any], state: dict[str, Any]) -> tuple[float, Any, float, float]:
         source = _switch(self.faults, "lr")

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from autograder.misconceptions import Row
+from autograder.misconceptions import Row, in_turn
 from autograder.misconceptions import foreach as adam_foreach
 
 Tensor = torch.Tensor
@@ -67,16 +67,9 @@ class Simulator(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        for number, group in enumerate(self.param_groups):
-            if number and _switch(self.faults, "groups") == "first only":
-                return
-            for p in group["params"]:
-                if p.grad is not None:
-                    self._one(p, p.grad, group)
-                elif _switch(self.faults, "none") == "returns":
-                    return
-                elif _switch(self.faults, "none") == "zero":
-                    self._one(p, torch.zeros_like(p), group)
+        for group, p, grad in in_turn(self.param_groups, self.faults):
+            if grad is not None:
+                self._one(p, grad, group)
 
     def _one(self, p: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
         first = self.param_groups[0]
