@@ -1,6 +1,6 @@
 """Checks that name the misconception behind a wrong answer, and grading on evidence.
 
-A notebook imports `check`, `hint`, `done`, `material` and `progress`; everything heavier is loaded when it is used.
+A notebook imports `check`, `hint`, `done`, `material`, `solution` and `progress`; everything heavier is loaded when it is used.
 """
 
 from __future__ import annotations
@@ -8,17 +8,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autograder.checks import CheckFailed, check, done, hint, material
-    from autograder.learner import Progress as progress
+    from autograder.checks import CheckFailed, check, done, hint, material, solution
+    from autograder.overview import Progress as progress
 
-__all__ = ["check", "hint", "done", "material", "progress", "CheckFailed"]
+__all__ = ["check", "hint", "done", "material", "solution", "progress", "CheckFailed"]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
     """Load on first use: importing the package alone takes no time."""
     if name == "progress":
-        from autograder.learner import Progress
+        from autograder.overview import Progress
 
         return Progress
     if name in __all__:

@@ -1,4 +1,4 @@
-"""What a notebook calls: `check`, `hint`, `done`, `material`.
+"""What a notebook calls: `check`, `hint`, `done`, `material`, `solution`.
 
 In a notebook cases, evidence and verdict meet in one process. Under nbgrader's autograde the same cells run with
 `NBGRADER_EXECUTION=autograde`: failing visible cases then do not raise, and `cases="hidden"` returns the points.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -20,6 +21,7 @@ from autograder import learner
 from autograder.diagnose import Diagnosis, diagnose
 from autograder.evidence import Evidence, collecting, gather
 from autograder.exercise import REGISTRY, Case, CodeExercise, Exercise, QuizExercise, UnknownExercise
+from autograder.manifest import manifest
 from autograder.render import BLUE, MIME, ORANGE, as_data, as_html, as_text, headline, panel
 from autograder.verdict import (
     Verdict,
@@ -31,9 +33,11 @@ from autograder.verdict import (
     visible_cases,
     zip_parts,
 )
+from autograder.worked import ENOUGH_ATTEMPTS, earned, worked
 
-#: Exercises whose check passed in this session.
+#: Exercises whose check passed in this session, and how often each has failed in it.
 _PASSED: set[str] = set()
+_FAILED: Counter[str] = Counter()
 
 
 class CheckFailed(AssertionError):
@@ -141,6 +145,7 @@ def _note(exercise: Exercise, verdict: Verdict, diagnosis: Diagnosis | None) -> 
         _PASSED.add(exercise.id)
     else:
         _PASSED.discard(exercise.id)
+        _FAILED[exercise.id] += not verdict.not_started
     if verdict.not_started or not learner.enabled():
         return
     entry = learner.load().get(exercise.id, {})
@@ -151,6 +156,7 @@ def _note(exercise: Exercise, verdict: Verdict, diagnosis: Diagnosis | None) -> 
         exercise.id,
         attempts=entry.get("attempts", 0) + 1,
         passed=bool(entry.get("passed") or verdict.passed),
+        last=verdict.passed,
         misconceptions=met,
     )
 
@@ -271,6 +277,43 @@ def material(exercise_id: str) -> Any:
     return make()
 
 
+def solution(exercise_id: str) -> None:
+    """Show a worked solution with its reasoning, once your check has passed or three checks have failed.
+
+    Raises CheckFailed with the reason where there is none to show.
+    """
+    exercise = _find(exercise_id)
+    if isinstance(exercise, QuizExercise):
+        raise CheckFailed(f"{exercise.id} is a question: with AUTOGRADER_SELF_STUDY=1 its check explains your answer")
+    if not manifest().worked_solutions or _execution():
+        raise CheckFailed("worked solutions are switched off in this course")
+    assert isinstance(exercise, CodeExercise)
+    if refusal := _not_yet(exercise):
+        _display(panel(escape(refusal), BLUE), refusal)
+        return
+    try:
+        found = worked(exercise)
+    except FileNotFoundError as error:
+        raise CheckFailed(str(error)) from None
+    learner.note(exercise.id, solution=True)
+    _display_markdown(f"**{exercise.id} · {exercise.title}: a worked solution**\n\n{found.markdown}")
+
+
+def _not_yet(exercise: CodeExercise) -> str:
+    """Why the solution is not shown yet; "" when it is."""
+    entry = learner.load().get(exercise.id, {})
+    if exercise.id in _PASSED or earned(entry):
+        return ""
+    left = ENOUGH_ATTEMPTS - max(entry.get("attempts", 0), _FAILED[exercise.id])
+    if left <= 0:  # progress cannot be kept here, but this session knows
+        return ""
+    checks = "check" if left == 1 else "checks"
+    return (
+        f"{exercise.id}: try it first. The solution is shown once your check has passed, or after {left} more failed "
+        f'{checks}; hint("{exercise.id}") helps.'
+    )
+
+
 # --- output ---------------------------------------------------------------------------------------------------------
 
 
@@ -283,6 +326,17 @@ def show_briefly(verdict: Verdict) -> None:
     """The headline alone."""
     line = f"Visible cases: {headline(verdict)}"
     _display(panel(escape(line), BLUE), line)
+
+
+def _display_markdown(text: str) -> None:
+    """Notebooks set markdown with its formulas; terminals show it as it is."""
+    ipython = sys.modules.get("IPython")
+    if ipython is None or ipython.get_ipython() is None:
+        print(text)
+        return
+    from IPython.display import display
+
+    display({"text/plain": text, "text/markdown": text}, raw=True)
 
 
 def _display(html: str, text: str, data: dict[str, Any] | None = None) -> None:

@@ -28,6 +28,7 @@ class Manifest:
     title: str
     repository: str
     branch: str
+    worked_solutions: bool
     notebooks: tuple[Notebook, ...]
 
     @property
@@ -52,7 +53,14 @@ def read_manifest(path: Path) -> Manifest:
             Notebook(n["name"], n["topic"], n["title"], int(n["minutes"]), float(n["points"])) for n in data["notebook"]
         )
         course = data["course"]
-        return Manifest(course["id"], course["title"], course["repository"].rstrip("/"), course["branch"], notebooks)
+        return Manifest(
+            course["id"],
+            course["title"],
+            course["repository"].rstrip("/"),
+            course["branch"],
+            bool(course["worked_solutions"]),
+            notebooks,
+        )
     except KeyError as error:
         raise ValueError(f"{path}: the entry {error} is missing") from None
     except tomllib.TOMLDecodeError as error:

@@ -25,13 +25,21 @@ FORBIDDEN = {
     "autograder.render": ("autograder.answers", "autograder.exercises", "autograder.checks"),
     "autograder.exercises": ("autograder.answers", "autograder.verdict", "autograder.render", "autograder.publish"),
     "autograder.misconceptions": ("autograder.answers", "autograder.verdict", "autograder.publish"),
-    "autograder.grading": ("autograder.answers", "autograder.audit", "autograder.checks", "autograder.learner"),
+    "autograder.grading": (
+        "autograder.answers",
+        "autograder.audit",
+        "autograder.checks",
+        "autograder.learner",
+        "autograder.worked",
+    ),
     **dict.fromkeys(
         [f"autograder.grading.{name}" for name in ("channel", "packing", "runner", "sandbox", "shell", "zygote")],
         ("autograder.verdict", "autograder.diagnose", "autograder.exercises", "autograder.misconceptions", "nbgrader"),
     ),
     "autograder.checks": ("autograder.answers", "autograder.publish", "autograder.audit"),
-    "autograder.learner": ("autograder.answers", "autograder.publish", "autograder.checks"),
+    "autograder.learner": ("autograder.answers", "autograder.publish", "autograder.checks", "autograder.overview"),
+    "autograder.overview": ("autograder.answers", "autograder.publish", "autograder.checks"),
+    "autograder.worked": ("autograder.answers", "autograder.publish", "autograder.checks", "autograder.learner"),
     "autograder.answers": ("autograder.publish", "autograder.checks", "autograder.exercises"),
 }
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import statistics
+import subprocess
+import sys
 import time
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +17,10 @@ import pytest
 import torch
 
 import autograder
-from autograder import CheckFailed, check, done, hint, material, progress
+from autograder import CheckFailed, check, done, hint, material, progress, solution
 from autograder.answers import adam_adamw as answers
 from autograder.exercise import REGISTRY
+from autograder.manifest import manifest
 
 
 def test_passing_prints_one_verdict_and_returns_none(capsys: pytest.CaptureFixture[str]) -> None:
@@ -264,6 +270,119 @@ def test_progress_that_cannot_be_written_disturbs_nothing(monkeypatch: pytest.Mo
     assert "not saved between sessions" in repr(progress())
 
 
+def test_the_panel_shows_points_hints_and_misconceptions_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    from autograder import checks
+
+    monkeypatch.setattr(checks, "_HINTS", {})
+    for _ in range(2):
+        with pytest.raises(CheckFailed):
+            check("adam.adam", answers._Uncorrected)
+    hint("adam.adam")
+    check("adam.step", answers.step_by_formula)
+    with pytest.raises(CheckFailed):
+        check("adam.step", answers._eps_inside)
+    text = repr(progress())
+    (title,) = (m.title for m in REGISTRY["adam.adam"].misconceptions if m.id == "A5")  # type: ignore[attr-defined]
+    assert f"met: {title} (2×)" in text
+    assert "(begun, 1 hint, 6 points)" in text
+    assert "(done, the last check failed, 3 points)" in text
+    number = sum(e.notebook == "05_adam_adamw" for e in REGISTRY.values())
+    assert f"1 of {number} done, 3 of 40 points" in text
+    assert title in progress()._repr_html_()
+
+
+def test_progress_can_be_exported_reset_and_brought_back(
+    own_progress: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check("adam.step", answers.step_by_formula)
+    progress().export(tmp_path / "mine.json")
+    progress().export(tmp_path / "mine.csv")
+    rows = list(csv.DictReader((tmp_path / "mine.csv").open(encoding="utf-8")))
+    assert [row["exercise"] for row in rows] == list(REGISTRY)
+    assert {row["exercise"]: row["state"] for row in rows}["adam.step"] == "done"
+    with pytest.raises(ValueError, match="should end in"):
+        progress().export(tmp_path / "mine.txt")
+    before = own_progress.read_text()
+    for names in (("adam.step",), ("05_adam_adamw",), ()):
+        assert "○ adam.step" in repr(progress().reset(*names))
+        assert (own_progress.parent / "progress_before.json").read_text() == before, "nothing is lost"
+        assert "✓ adam.step" in repr(progress().restore(tmp_path / "mine.json"))
+    assert "○ minibatch.sgd" in repr(progress().reset("01_minibatching"))
+    assert "✓ adam.step" in repr(progress())
+    with pytest.raises(KeyError, match="Did you mean 'adam"):
+        progress().reset("adam.stap")
+    (tmp_path / "other.json").write_text("[1, 2]")
+    with pytest.raises(ValueError, match="is no progress file"):
+        progress().restore(tmp_path / "other.json")
+    assert "✓ adam.step" in repr(progress())
+
+
+def test_two_notebooks_at_once_lose_no_entry(own_progress: Path) -> None:
+    """Four processes note thirty exercises each, all in one file."""
+    code = "import sys\nfrom autograder import learner\nfor i in range(30): learner.note(f'{sys.argv[1]}.{i}', passed=True)"
+    running = [subprocess.Popen([sys.executable, "-c", code, name]) for name in "abcd"]
+    assert [process.wait(timeout=60) for process in running] == [0, 0, 0, 0]
+    assert len(json.loads(own_progress.read_text())["exercises"]) == 120
+
+
+# --- worked solutions -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fresh_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    from autograder import checks
+
+    monkeypatch.setattr(checks, "_PASSED", set())
+    monkeypatch.setattr(checks, "_FAILED", Counter())
+
+
+@pytest.mark.usefixtures("fresh_session")
+def test_a_worked_solution_comes_after_three_failed_checks(capsys: pytest.CaptureFixture[str]) -> None:
+    for left in ("3 more failed checks", "2 more failed checks", "1 more failed check;"):
+        solution("adam.step")
+        out = capsys.readouterr().out
+        assert left in out
+        assert "def adam_step" not in out
+        with pytest.raises(CheckFailed):
+            check("adam.step", answers._eps_inside)
+    capsys.readouterr()
+    solution("adam.step")
+    out = capsys.readouterr().out
+    assert "def adam_step" in out
+    assert "SOLUTION" not in out
+    assert "solution read" in repr(progress())
+
+
+@pytest.mark.usefixtures("fresh_session")
+def test_a_worked_solution_comes_after_a_passed_check(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTOGRADER_STATE", "/proc/nowhere/progress.json")
+    check("adam.step", answers.step_by_formula)
+    solution("adam.step")
+    assert "def adam_step" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("fresh_session")
+def test_there_are_no_worked_solutions_of_questions_nor_where_they_are_switched_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from autograder import checks
+
+    with pytest.raises(CheckFailed, match="AUTOGRADER_SELF_STUDY"):
+        solution("adam.q1")
+    with pytest.raises(CheckFailed, match="graded by hand"):
+        solution("adam.w1")
+    check("adam.step", answers.step_by_formula)
+    monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
+    with pytest.raises(CheckFailed, match="switched off"):
+        solution("adam.step")
+    monkeypatch.delenv("NBGRADER_EXECUTION")
+    monkeypatch.setattr(checks, "manifest", lambda: replace(manifest(), worked_solutions=False))
+    with pytest.raises(CheckFailed, match="switched off"):
+        solution("adam.step")
+
+
 # --- speed ----------------------------------------------------------------------------------------------------------
 
 
@@ -293,7 +412,7 @@ def test_a_passing_check_is_quick_after_the_first(
 
 
 def test_the_package_offers_what_notebooks_import() -> None:
-    assert autograder.__all__ == ["check", "hint", "done", "material", "progress", "CheckFailed"]
+    assert autograder.__all__ == ["check", "hint", "done", "material", "solution", "progress", "CheckFailed"]
     for name in autograder.__all__:
         assert callable(getattr(autograder, name))
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):

@@ -16,11 +16,12 @@ from nbformat import NotebookNode
 
 from autograder.audit import code_exercises
 from autograder.exercise import REGISTRY, CodeExercise, QuizExercise
-from autograder.learner import difficulty
 from autograder.manifest import manifest
+from autograder.overview import difficulty
 from autograder.publish.demo import QUIET_KERNEL
 from autograder.publish.release import drifted
 from autograder.publish.sample_class import source_solutions
+from autograder.worked import read_worked
 
 NAMES = [notebook.name for notebook in manifest().notebooks]
 ROLES = {"setup", "demo", "exercise", "check", "explore", "quiz", "written"}
@@ -172,6 +173,23 @@ def test_no_solution_and_no_hidden_text_leaks_into_a_release(root: Path, name: s
 
 def _plain(json_text: str) -> str:
     return json_text.replace('\\"', '"').replace("\\n", "\n").replace("\\\\", "\\")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_code_exercise_has_a_worked_solution_that_stays_behind(root: Path, name: str) -> None:
+    """Reasoning in a cell after the check; neither in the release nor among the cells that are graded."""
+    code, reasoning = read_worked(read(root, "source", name))
+    exercises = [e for e in REGISTRY.values() if e.notebook == name and isinstance(e, CodeExercise)]
+    assert list(reasoning) == [exercise.id for exercise in exercises]
+    for exercise in exercises:
+        assert 200 < len(reasoning[exercise.id]) < 2000, exercise.id
+        assert "raise NotImplementedError" not in code[exercise.id]
+        compile(code[exercise.id], exercise.id, "exec")
+    text = "".join(cell.source for cell in read(root, "source", name).cells)
+    for number in re.findall(rf"\(({int(name[:2])}\.\d+)\)", "".join(reasoning.values())):
+        assert rf"\tag{{{number}}}" in text, number
+    released = read(root, "release", name).cells
+    assert not any("worked" in c.metadata.get("tags", []) or "Worked solution" in c.source for c in released)
 
 
 @pytest.mark.parametrize("name", NAMES)

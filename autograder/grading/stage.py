@@ -161,7 +161,7 @@ def _is_module(path: Path) -> bool:
 #: What a notebook imports from the package, for the time in which it is graded.
 _STUB = '''"""The names that a notebook imports. While it is graded they tell nothing: marks are found after the run."""
 
-__all__ = ["check", "hint", "done", "material", "progress", "CheckFailed"]
+__all__ = ["check", "hint", "done", "material", "solution", "progress", "CheckFailed"]
 __version__ = "0.1.0"
 
 
@@ -189,6 +189,10 @@ def done(*exercise_ids):
 
 def material(exercise_id):
     raise CheckFailed(f"{exercise_id}: its material is not here while a notebook is graded")
+
+
+def solution(exercise_id):
+    print(f"{exercise_id}: no solutions while a notebook is graded.")
 
 
 def progress():

@@ -1,4 +1,6 @@
-"""What a release has that its source has not: the Colab badge and the setup cell; and quiz cells without stubs.
+"""What a release has that its source has not: the Colab badge and the setup cell; quiz cells without stubs.
+
+Worked solutions (markdown cells tagged `worked`) stay behind.
 
 `ReleaseCells` is a preprocessor in nbgrader's own generate step (`nbgrader_config.py` puts it there), so that
 `nbgrader generate_assignment`, formgrader's Generate button and `autograder build` make the same release.
@@ -25,6 +27,7 @@ from nbgrader.preprocessors import (
 )
 
 from autograder.manifest import Manifest, manifest
+from autograder.worked import TAG
 
 SETUP_CELL_ID = "course-setup"
 STUB = "# YOUR CODE HERE\nraise NotImplementedError()"
@@ -55,10 +58,11 @@ if getattr(utils, "COURSE", None) is None:
 
 
 class ReleaseCells(NbGraderPreprocessor):  # type: ignore[misc]
-    """Adds the badge and the setup cell, and takes the stub out of quiz cells. Runs after ClearSolutions."""
+    """Adds badge and setup cell, takes out worked solutions and the stubs of quiz cells. Runs after ClearSolutions."""
 
     def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
         name = resources.get("nbgrader", {}).get("notebook") or resources["unique_key"]
+        nb.cells = [cell for cell in nb.cells if TAG not in cell.metadata.get("tags", [])]
         add_badge(nb, name, manifest())
         add_setup_cell(nb, manifest())
         for cell in nb.cells:
