@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from autograder.grading.nbgrader_plugin import install
+from autograder.grading.nbgrader_restore import SANITIZE
 from autograder.manifest import manifest
 from autograder.publish.cells import PREPROCESSORS
 
@@ -15,6 +16,9 @@ c.CourseDirectory.course_id = manifest().id
 
 # Releases get the Colab badge and the setup cell in nbgrader's own generate step.
 c.GenerateAssignment.preprocessors = PREPROCESSORS
+
+# Notebooks that went through Colab may have lost their cells' metadata: nbgrader's own autograde gets it back.
+c.Autograde.sanitize_preprocessors = SANITIZE
 
 # Demos are for students' eyes: Validate and autograde skip them.
 c.Execute.skip_cells_with_tag = "demo"

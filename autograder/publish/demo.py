@@ -15,6 +15,7 @@ from nbgrader.converters import Autograde, GenerateAssignment, GenerateFeedback
 from traitlets.config import Config
 
 from autograder.grading import engine
+from autograder.grading.nbgrader_restore import SANITIZE
 from autograder.publish.cells import PREPROCESSORS
 from autograder.publish.convert import convert
 from autograder.publish.sample_class import Student, read_class, write_submissions
@@ -56,6 +57,7 @@ class Course:
         config.CourseDirectory.course_id = "sample"
         config.CourseDirectory.assignment_id = self.assignment
         config.GenerateAssignment.preprocessors = PREPROCESSORS
+        config.Autograde.sanitize_preprocessors = SANITIZE
         config.Execute.skip_cells_with_tag = "demo"
         config.Execute.timeout = 120
         config.Execute.extra_arguments = list(QUIET_KERNEL)
