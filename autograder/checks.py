@@ -23,6 +23,7 @@ from autograder.evidence import Evidence, collecting, gather
 from autograder.exercise import REGISTRY, Case, CodeExercise, Exercise, QuizExercise, UnknownExercise
 from autograder.manifest import manifest
 from autograder.render import BLUE, MIME, ORANGE, as_data, as_html, as_text, headline, panel
+from autograder.variants import own
 from autograder.verdict import (
     Verdict,
     hidden_cases,
@@ -81,7 +82,7 @@ def check(exercise_id: str, *objects: Any, cases: Literal["visible", "hidden"] =
 
 def _find(exercise_id: str) -> Exercise:
     try:
-        exercise = REGISTRY[exercise_id]
+        exercise = own(REGISTRY[exercise_id])
     except UnknownExercise as error:
         raise CheckFailed(str(error)) from None
     if exercise.kind == "written":

@@ -48,6 +48,10 @@ def _root() -> Path:
 def build(
     names: Annotated[list[str] | None, typer.Argument(help="Notebooks, such as 05; all without.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Build nothing; say which releases are stale.")] = False,
+    per_student: Annotated[
+        bool,
+        typer.Option("--per-student", help="Make variants/ as well: for each student in the gradebook, own numbers."),
+    ] = False,
 ) -> None:
     """Make release/ from source/ through nbgrader's generate step (without its database)."""
     from autograder.manifest import manifest
@@ -63,12 +67,25 @@ def build(
             raise typer.Exit(NEEDS_ATTENTION if stale else 0)
         for name, changed in build_all(root, names or ()):
             console.print(f"release/{name} {'written' if changed else 'is up to date'}")
+        if per_student:
+            _hand_out(root, names or [])
     except BuildError as error:
         fail(str(error))
     if not manifest().has_address:
         console.print(
             "[yellow]course/course.toml:[/] repository is still the placeholder; Colab badges will not open until you set it."
         )
+
+
+def _hand_out(root: Path, wanted: list[str]) -> None:
+    from autograder.grading import command
+    from autograder.publish.release import names
+
+    try:
+        paths = list(command.hand_out(root, names(root, wanted)))
+    except command.EXPECTED as error:
+        fail(str(error))
+    console.print(f"variants/ holds {len(paths)} notebooks; autograder grade knows whose numbers are whose")
 
 
 @app.command()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -154,13 +155,26 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False)
+class Varied:
+    """A question with other numbers. `text` maps what stands in the question's cell to what stands there instead."""
+
+    parts: tuple[Part, ...]
+    text: Mapping[str, str] = field(default_factory=dict)
+    material: Callable[[], Any] | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class QuizExercise(Exercise):
-    """The student gives one answer per part. What is right is told after submission (or at once in self-study)."""
+    """The student gives one answer per part. What is right is told after submission (or at once in self-study).
+
+    `vary` draws another student's numbers (`variants`); without, choices that are letters change their order.
+    """
 
     objects: tuple[str, ...] = field(kw_only=True)
     parts: tuple[Part, ...] = field(kw_only=True)
     hints: tuple[str, str, str] | None = field(default=None, kw_only=True)
     material: Callable[[], Any] | None = field(default=None, kw_only=True)
+    vary: Callable[[random.Random], Varied] | None = field(default=None, kw_only=True)
 
 
 def quiz(
@@ -172,6 +186,7 @@ def quiz(
     points: float = 1.0,
     minutes: int = 2,
     difficulty: Literal[1, 2, 3] = 1,
+    vary: Callable[[random.Random], Varied] | None = None,
 ) -> QuizExercise:
     """Question `number` of a notebook: `q1`, `q2`, … in its cells. Every part earns the same share of the points."""
     return QuizExercise(
@@ -184,6 +199,7 @@ def quiz(
         minutes=minutes,
         objects=(f"q{number}",),
         parts=parts,
+        vary=vary,
     )
 
 

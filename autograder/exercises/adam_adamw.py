@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -21,6 +22,7 @@ from autograder.exercise import (
     Limit,
     Part,
     QuizExercise,
+    Varied,
     WrittenExercise,
     quiz,
 )
@@ -684,6 +686,11 @@ def _knob_parts(seed: int) -> tuple[Part, ...]:
     return tuple(parts)
 
 
+def _vary_knobs(dice: random.Random) -> Varied:
+    seed = dice.randrange(2**32)
+    return Varied(_knob_parts(seed), material=lambda: knob_runs(seed))
+
+
 _KNOB_GROUPS = {f"plot {letter}": 0.75 for letter in "ABCD"}
 _KNOB_SEED = 2
 
@@ -698,6 +705,7 @@ WHICH_KNOB = QuizExercise(
     objects=("which_knob",),
     parts=_knob_parts(_KNOB_SEED),
     material=lambda: knob_runs(_KNOB_SEED),
+    vary=_vary_knobs,
     hints=(
         "Ask of each plot: do the runs end in different places, or do they only get there differently?",
         "A different end: something pulls away from the minimum. The same way at another speed: the length of a step. One "
@@ -711,26 +719,37 @@ WHICH_KNOB = QuizExercise(
 
 _quiz = partial(quiz, NOTEBOOK, "adam")
 
+
+def _first_step(lr: float, g: float) -> Part:
+    return Part(
+        "length of the first step",
+        lr,
+        {
+            lr: "Right. m̂₁ = g and √v̂₁ = |g|, so the first step is lr·sign(g), whatever the gradient's size.",
+            lr * g: "That is lr·g, the step of SGD. Adam divides by √v̂, which is |g| in the first step.",
+            lr * 0.1 / 0.001**0.5: "That is the step without bias correction: lr·(1 − β₁)/√(1 − β₂). Corrected, both "
+            "factors go away.",
+            lr * 0.1: "That is lr·(1 − β₁): only v was corrected. m̂₁ = m₁/(1 − β₁) = g.",
+            lr / 0.001**0.5: "That is lr/√(1 − β₂): only m was corrected. v̂₁ = v₁/(1 − β₂) = g².",
+            -lr: "The length of a step is positive; its size is right.",
+            "other": "Put g₁ into equations (5.1) to (5.4) with t = 1: the factors 1 − β₁ and 1 − β₂ cancel, and so "
+            "does the size of g.",
+        },
+        tolerance=0.01,
+    )
+
+
+def _vary_first_step(dice: random.Random) -> Varied:
+    lr, g = dice.choice((0.002, 0.003, 0.004, 0.006)), dice.choice((40, 70, 120, 180, 350, 600))
+    return Varied((_first_step(lr, g),), {"$g_1 = 250$": f"$g_1 = {g}$", "`lr = 0.001`": f"`lr = {lr:g}`"})
+
+
 QUIZZES = (
     _quiz(
         1,
         "The very first step",
-        Part(
-            "length of the first step",
-            0.001,
-            {
-                0.001: "Right. m̂₁ = g and √v̂₁ = |g|, so the first step is lr·sign(g), whatever the gradient's size.",
-                0.25: "That is lr·g, the step of SGD. Adam divides by √v̂, which is |g| in the first step.",
-                0.00316227766: "That is the step without bias correction: lr·(1 − β₁)/√(1 − β₂). Corrected, both factors "
-                "go away.",
-                0.0001: "That is lr·(1 − β₁): only v was corrected. m̂₁ = m₁/(1 − β₁) = g.",
-                0.0316227766: "That is lr/√(1 − β₂): only m was corrected. v̂₁ = v₁/(1 − β₂) = g².",
-                -0.001: "The length of a step is positive; its size is right.",
-                "other": "Put g₁ into equations (5.1) to (5.4) with t = 1: the factors 1 − β₁ and 1 − β₂ cancel, and so "
-                "does the size of g.",
-            },
-            tolerance=0.01,
-        ),
+        _first_step(lr=0.001, g=250),
+        vary=_vary_first_step,
     ),
     _quiz(
         2,

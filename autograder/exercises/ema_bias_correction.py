@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,6 +20,7 @@ from autograder.exercise import (
     Exercise,
     Limit,
     Part,
+    Varied,
     WrittenExercise,
     quiz,
 )
@@ -388,6 +391,55 @@ AVERAGE = CodeExercise(
 
 _quiz = partial(quiz, NOTEBOOK, "ema")
 
+
+def _after_steps(steps: int) -> Part:
+    missing = 0.999**steps
+    return Part(
+        f"average after {steps} steps",
+        1 - missing,
+        {
+            1
+            - missing: f"Right: 1 − 0.999^{steps} = {1 - missing:.3f}. The average of a series that is 1 everywhere says "
+            f"{1 - missing:.3f}.",
+            1.0: "It would be, had it started at 1. It starts at 0, and each step covers a thousandth of the way.",
+            missing: f"That is the part that is still missing, 0.999^{steps}.",
+            0.001: "That is the first step's value, 1 − β.",
+            "other": f"Put x_t = 1 into (2.2): the average is the sum of the weights, (2.3), for t = {steps}.",
+        },
+        tolerance=0.01,
+    )
+
+
+def _vary_after_steps(dice: random.Random) -> Varied:
+    steps = dice.choice((50, 150, 200, 250, 300, 400))
+    part = replace(_after_steps(steps), name="average after 100 steps")
+    return Varied((part,), {"after 100 steps": f"after {steps} steps"})
+
+
+def _quieter(word: str, factor: int) -> Part:
+    """From β = 0.9, whose variance is 1/19 of the noise's, by (2.8)."""
+    ratio, square = 19 * factor**2, factor**2
+    right, of_variance = (ratio - 1) / (ratio + 1), (19 * factor - 1) / (19 * factor + 1)
+    return Part(
+        "β for a third of the noise",
+        right,
+        {
+            right: f"Right. The variance has to fall to 1/{square} of what it is: from 1/19 to 1/{ratio}, and "
+            f"β = (1 − 1/{ratio})/(1 + 1/{ratio}).",
+            1 - 0.1 / factor: f"That makes the window {word} times as long, and the standard deviation √{factor} times "
+            f"smaller. {word.capitalize()} times less noise takes {square} times the window.",
+            of_variance: f"That divides the variance by {factor}. The standard deviation is its root.",
+            "other": f"By (2.8) the variance is (1 − β)/(1 + β) = 1/19 at β = 0.9. Divide by {square}, and solve for β.",
+        },
+        tolerance=0.001,
+    )
+
+
+def _vary_quieter(dice: random.Random) -> Varied:
+    word, factor = dice.choice((("two", 2), ("four", 4), ("five", 5)))
+    return Varied((_quieter(word, factor),), {"should be three times smaller": f"should be {word} times smaller"})
+
+
 QUIZZES = (
     _quiz(
         1,
@@ -420,18 +472,8 @@ QUIZZES = (
     _quiz(
         3,
         "A hundred steps from zero",
-        Part(
-            "average after 100 steps",
-            1 - 0.999**100,
-            {
-                1 - 0.999**100: "Right: 1 − 0.999¹⁰⁰ = 0.095. The average of a series that is 1 everywhere says 0.095.",
-                1.0: "It would be, had it started at 1. It starts at 0, and each step covers a thousandth of the way.",
-                0.999**100: "That is the part that is still missing, 0.999¹⁰⁰.",
-                0.001: "That is the first step's value, 1 − β.",
-                "other": "Put x_t = 1 into (2.2): the average is the sum of the weights, (2.3), for t = 100.",
-            },
-            tolerance=0.01,
-        ),
+        _after_steps(100),
+        vary=_vary_after_steps,
     ),
     _quiz(
         4,
@@ -450,20 +492,8 @@ QUIZZES = (
     _quiz(
         5,
         "Quieter by a factor of three",
-        Part(
-            "β for a third of the noise",
-            170 / 172,
-            {
-                170
-                / 172: "Right. The variance has to fall to a ninth: from 1/19 to 1/171, and β = (1 − 1/171)/(1 + 1/171).",
-                1 - 0.1 / 3: "That makes the window three times as long, and the standard deviation √3 times smaller. "
-                "Three times less noise takes nine times the window.",
-                56 / 58: "That divides the variance by 3. The standard deviation is its root.",
-                0.99: "Close: a window of 100 steps makes the noise 3.24 times smaller.",
-                "other": "By (2.8) the variance is (1 − β)/(1 + β) = 1/19 at β = 0.9. Divide by 9, and solve for β.",
-            },
-            tolerance=0.001,
-        ),
+        _quieter("three", 3),
+        vary=_vary_quieter,
         difficulty=2,
     ),
     _quiz(

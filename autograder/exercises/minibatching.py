@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from autograder.exercise import (
     Limit,
     Misconception,
     Part,
+    Varied,
     WrittenExercise,
     quiz,
 )
@@ -728,30 +730,45 @@ RATES = _quiz(
     ),
 )
 
+
+def _halved(small: int, large: int) -> tuple[Part, Part]:
+    """Four times the batch, once from a small one and once from a large one."""
+    first = Part(
+        "from 1",
+        4.0 * small,
+        {
+            4.0 * small: "Right. The error goes with 1/√B: half the error, four times the batch.",
+            2.0 * small: "Twice the batch divides the error by √2 = 1.41 only.",
+            "other": f"The standard error is σ/√B. Solve σ/√B = ½·σ/√{small}.",
+        },
+        tolerance=0.001,
+    )
+    second = Part(
+        "from 100",
+        4.0 * large,
+        {
+            4.0
+            * large: f"Right: {3 * large} more examples in every step, for what {3 * small} more bought at the start.",
+            2.0 * large: "Twice the batch divides the error by √2 = 1.41 only.",
+            4.0 + large: "It is a factor of four, not four more.",
+            "other": f"The standard error is σ/√B. Solve σ/√B = ½·σ/√{large}.",
+        },
+        tolerance=0.001,
+    )
+    return first, second
+
+
+def _vary_halved(dice: random.Random) -> Varied:
+    small, large = dice.choice((2, 3, 5, 8)), dice.choice((60, 80, 120, 150, 200))
+    text = {"From a batch of 1,": f"From a batch of {small},", "batch of\n100?": f"batch of\n{large}?"}
+    return Varied(_halved(small, large), text)
+
+
 HALVED = _quiz(
     3,
     "Half the error",
-    Part(
-        "from 1",
-        4.0,
-        {
-            4.0: "Right. The error goes with 1/√B: half the error, four times the batch.",
-            2.0: "Twice the batch divides the error by √2 = 1.41 only.",
-            "other": "The standard error is σ/√B. Solve σ/√B = ½·σ/√1.",
-        },
-        tolerance=0.001,
-    ),
-    Part(
-        "from 100",
-        400.0,
-        {
-            400.0: "Right: 300 more examples in every step, for what 3 more bought at the start.",
-            200.0: "Twice the batch divides the error by √2 = 1.41 only.",
-            104.0: "It is a factor of four, not four more.",
-            "other": "The standard error is σ/√B. Solve σ/√B = ½·σ/√100.",
-        },
-        tolerance=0.001,
-    ),
+    *_halved(1, 100),
+    vary=_vary_halved,
 )
 
 FIXED_RATE = _quiz(

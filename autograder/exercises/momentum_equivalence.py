@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -19,6 +20,7 @@ from autograder.exercise import (
     Limit,
     Part,
     QuizExercise,
+    Varied,
     WrittenExercise,
     quiz,
 )
@@ -673,6 +675,56 @@ FOREACH = CodeExercise(
 
 _quiz = partial(quiz, NOTEBOOK, "momentum")
 
+
+def _late_step(lr: float, g: float) -> Part:
+    step = lr * g
+    return Part(
+        "length of a late step",
+        10 * step,
+        {
+            10 * step: "Right. At its final speed friction takes what the force gives: (1 − μ)·v = lr·g, so v = "
+            f"{lr:g}·{g:g}/0.1. Ten times the step of plain gradient descent.",
+            step: "That is lr·g, the step without momentum, and the first one with it. The velocity keeps nine "
+            "tenths of itself and goes on growing.",
+            1.9 * step: "That is the second step, (1 + μ)·lr·g. The sum goes on: 1 + μ + μ² + …",
+            0.1 * step: "That is (1 − μ)·lr·g. Divide by 1 − μ: the velocity adds up 1 + μ + μ² + … = 10 gradients.",
+            0.9 * step: "That is μ·lr·g. Solve v = μ·v + lr·g for v.",
+            -10 * step: "The size is right; a length is positive.",
+            "other": "At the final speed nothing changes any more: v = μ·v + lr·g (in length). Solve for v.",
+        },
+        tolerance=0.01,
+    )
+
+
+def _vary_late_step(dice: random.Random) -> Varied:
+    lr, g = dice.choice((0.02, 0.03, 0.04, 0.06)), dice.choice((3, 4, 6, 7, 8))
+    return Varied((_late_step(lr, g),), {"$g = 2$": f"$g = {g}$", "`lr = 0.01`": f"`lr = {lr:g}`"})
+
+
+def _stable_average(curvature: float) -> Part:
+    largest = 2 * 1.9 / curvature
+    return Part(
+        "largest stable lr of the averaging form",
+        10 * largest,
+        {
+            10
+            * largest: f"Right. 2(1 + μ)/λ = {largest:.3g} for the traditional lr, and ten times that for the averaging "
+            "form. The run is the same; only the number is another one.",
+            largest: "That is torch's lr. The averaging form's is larger by 1/(1 − μ), equation (3.5).",
+            2 / curvature: "That is plain gradient descent's limit.",
+            20 / curvature: "Two steps are mixed up: 2(1 + μ)/λ first, then the map (3.5).",
+            0.1 * largest: "Upside down: the averaging form needs the larger number.",
+            "other": f"Take max_stable_lr({curvature:g}, 0.9) and map it by lr_average.",
+        },
+        tolerance=0.01,
+    )
+
+
+def _vary_stable_average(dice: random.Random) -> Varied:
+    curvature = dice.choice((2, 4, 5, 8, 25))
+    return Varied((_stable_average(curvature),), {r"$\lambda = 1$": rf"$\lambda = {curvature}$"})
+
+
 SAME, DIFFERENT = "same", "different"
 
 
@@ -739,22 +791,8 @@ QUIZZES = (
     _quiz(
         1,
         "How fast does the ball get?",
-        Part(
-            "length of a late step",
-            0.2,
-            {
-                0.2: "Right. At its final speed friction takes what the force gives: (1 − μ)·v = lr·g, so v = "
-                "0.01·2/0.1. Ten times the step of plain gradient descent.",
-                0.02: "That is lr·g, the step without momentum, and the first one with it. The velocity keeps nine "
-                "tenths of itself and goes on growing.",
-                0.038: "That is the second step, (1 + μ)·lr·g. The sum goes on: 1 + μ + μ² + …",
-                0.002: "That is (1 − μ)·lr·g. Divide by 1 − μ: the velocity adds up 1 + μ + μ² + … = 10 gradients.",
-                0.018: "That is μ·lr·g. Solve v = μ·v + lr·g for v.",
-                -0.2: "The size is right; a length is positive.",
-                "other": "At the final speed nothing changes any more: v = μ·v + lr·g (in length). Solve for v.",
-            },
-            tolerance=0.01,
-        ),
+        _late_step(lr=0.01, g=2),
+        vary=_vary_late_step,
     ),
     _quiz(
         2,
@@ -812,20 +850,8 @@ QUIZZES = (
     _quiz(
         6,
         "The limit in the other form",
-        Part(
-            "largest stable lr of the averaging form",
-            38.0,
-            {
-                38.0: "Right. 2(1 + μ)/λ = 3.8 for the traditional lr, and ten times that for the averaging form. The "
-                "run is the same; only the number is another one.",
-                3.8: "That is torch's lr. The averaging form's is larger by 1/(1 − μ), equation (3.5).",
-                2.0: "That is plain gradient descent's limit.",
-                20.0: "Two steps are mixed up: 2(1 + μ)/λ first, then the map (3.5).",
-                0.38: "Upside down: the averaging form needs the larger number.",
-                "other": "Take max_stable_lr(1, 0.9) and map it by lr_average.",
-            },
-            tolerance=0.01,
-        ),
+        _stable_average(curvature=1),
+        vary=_vary_stable_average,
         difficulty=2,
     ),
 )

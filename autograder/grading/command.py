@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,8 @@ from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
 
 from autograder.grading.engine import Course, Event, GradingError, Options, grade_class
-from autograder.grading.gradebook import GradebookError
+from autograder.grading.gradebook import GradebookError, open_gradebook
+from autograder.grading.handed_out import HandedOut
 from autograder.grading.pool import ZygoteError
 from autograder.grading.results import SubmissionResult
 from autograder.grading.secret import BadKey
@@ -64,6 +65,18 @@ def course_at(root: Path, gradebook: str | None = None) -> Course:
     config.CourseDirectory.root = str(root)
     folder = CourseDirectory(config=config)
     return Course(root, gradebook or folder.db_url, folder.course_id or "default_course")
+
+
+def hand_out(root: Path, names: Sequence[str]) -> Iterator[Path]:
+    """Write every enrolled student's own notebooks; yields the files. Raises GradingError when nobody is enrolled."""
+    course = course_at(root)
+    with open_gradebook(course.gradebook, course.course_id) as book:
+        students = book.students()
+    if not students:
+        raise GradingError("the gradebook has no students: nbgrader db student import students.csv enrols them")
+    handed = HandedOut(root)
+    for name in names:
+        yield from handed.write(name, students)
 
 
 def run(course: Course, name: str, students: list[str], options: Options, as_json: bool) -> Report:

@@ -22,6 +22,7 @@ from autograder.grading.pool import Client, Runner, Way
 from autograder.grading.results import ExerciseResult, SubmissionResult
 from autograder.grading.secret import hidden_seed
 from autograder.grading.submission import Submission
+from autograder.variants import varied
 
 #: Raised by one whenever a mark could come out differently for the same submission: results are graded again.
 ENGINE = "1"
@@ -203,7 +204,8 @@ class Conductor:
             cell = next(step.cell_id for step in steps if step.exercise is exercise)
             ended = self._ended(exercise, run, stopped.get(cell, "" if run.stuck is None else run.reason))
             found = run.evidence.get(exercise.id, [])
-            exercises.append(_decided(exercise, asked[exercise.id], found, ended, flags))
+            own = varied(exercise, submission.variant)
+            exercises.append(_decided(own, asked[exercise.id], found, ended, flags))
         return SubmissionResult(
             student=submission.student,
             assignment=self.assignment.name,

@@ -26,6 +26,7 @@ from autograder.grading.autograded import companions, submitted_at, write_autogr
 from autograder.grading.conduct import ENGINE, Conductor, Settings
 from autograder.grading.feedback import write_feedback
 from autograder.grading.gradebook import Book, open_gradebook
+from autograder.grading.handed_out import HandedOut
 from autograder.grading.pool import Way, Zygote
 from autograder.grading.references import files_to_mask
 from autograder.grading.results import SubmissionResult
@@ -120,9 +121,10 @@ def grade_class(
     with _opened(course, assignment) as files:
         yield Event("start", total=len(chosen), rung=rung)
         yield from files.left_over()
+        handed = HandedOut(course.root)
         todo: list[Submission] = []
         for student in chosen:
-            submission = read_submission(course.submitted(student, name), assignment, student)
+            submission = handed.own(read_submission(course.submitted(student, name), assignment, student))
             known = None if options.force else files.known(submission)
             if known is None:
                 todo.append(submission)

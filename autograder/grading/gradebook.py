@@ -76,6 +76,10 @@ class Book:
         self._late = late or LateSubmissionPlugin(log=_QUIET)
         self._known: dict[tuple[str, int], tuple[_Cells, NotebookNode]] = {}
 
+    def students(self) -> list[str]:
+        """The ids of all who are enrolled."""
+        return sorted(student.id for student in self._gradebook.students)
+
     def write(
         self,
         release: Release,

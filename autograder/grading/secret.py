@@ -1,4 +1,4 @@
-"""The course key, and the seeds of hidden cases that follow from it.
+"""The course key, and what follows from it: the seeds of hidden cases, and each student's variant of the questions.
 
 Hidden cases come from HMAC(course key, assignment | exercise | version | submission's digest): the same submission
 always gets the same cases, any edit gets others, and nobody without the key can compute them.
@@ -46,4 +46,10 @@ def course_key(folder: Path) -> bytes:
 def hidden_seed(key: bytes, assignment: str, exercise: Exercise, digest: str) -> int:
     """Seed of an exercise's hidden cases for one submission: 48 bits."""
     message = "|".join((assignment, exercise.id, str(exercise.version), digest)).encode()
+    return int.from_bytes(hmac.digest(key, message, hashlib.sha256)[:6], "big")
+
+
+def variant(key: bytes, assignment: str, student: str) -> int:
+    """The number behind one student's own questions (`autograder.variants`): 48 bits."""
+    message = "|".join(("variant", assignment, student)).encode()
     return int.from_bytes(hmac.digest(key, message, hashlib.sha256)[:6], "big")

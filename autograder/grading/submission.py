@@ -34,7 +34,8 @@ class Submission:
     `answers`: grade id of the solution cell → source, only those that were found. `notebook`: the release with the
     answers and the student's own cells put in; it is always a valid notebook. `digest`: sha256 (hex) of answers and
     own cells; nothing else of the file changes it. `notes`: one line each, for the student. `problem`: one line why
-    nothing could be read ("" if something was): then there are no answers.
+    nothing could be read ("" if something was): then there are no answers. `variant`: the number behind the student's
+    own questions, None for those of the release.
     """
 
     student: str
@@ -45,6 +46,7 @@ class Submission:
     digest: str
     notes: tuple[str, ...] = ()
     problem: str = ""
+    variant: int | None = None
 
 
 def read_submission(folder: Path, assignment: Assignment, student: str) -> Submission:
