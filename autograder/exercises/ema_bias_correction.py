@@ -482,7 +482,7 @@ QUIZZES = (
             "what goes to 1",
             "c",
             {
-                "a": "v_t goes wherever the series is: to 5 for a series around 5.",
+                "a": "m_t goes wherever the series is: to 5 for a series around 5.",
                 "b": "β^t goes to 0, and 1/β^t grows without bound.",
                 "c": "Right. The divisor goes to 1, so the corrected and the plain average come together.",
                 "d": "β is a constant. It is β^t that changes.",

@@ -179,8 +179,8 @@ ROWS: dict[str, Row] = {
     ),
     "P7": Row(
         "the step count starts again at 0",
-        "m and v are restored, but they are corrected as if they were young: the first steps after resuming are far "
-        "too large.",
+        "m and v are restored, but they are corrected as if they were young: the first steps after resuming have the "
+        "wrong length (0.4 of the right one at the default betas).",
         "equation (5.3)",
         {"resume": _resume_from_step_zero},
     ),
