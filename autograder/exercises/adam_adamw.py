@@ -654,8 +654,8 @@ MASTER = CodeExercise(
         "weight with p.grad.float(), and p.copy_(master). load_state_dict casts state to the parameter's dtype: "
         "override it, and put the float32 tensors back.",
         "def load_state_dict(self, state_dict): super().load_state_dict(state_dict), then number the parameters through all "
-        "groups; for i, p with i in state_dict['state'], self.state[p][key] = state_dict['state'][i][key].to(p.device, copy=True) "
-        "for the three keys.",
+        "groups; for i, p with i in state_dict['state'], self.state[p][key] = "
+        "state_dict['state'][i][key].to(p.device, copy=True) for the three keys.",
     ),
     forbidden=FORBIDDEN,
 )
