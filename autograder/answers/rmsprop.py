@@ -300,9 +300,7 @@ class _Absolute(_Varied):
 
 class _Forgets(_Varied):
     def squared(self, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> Tensor:
-        v = state["square_avg"]
-        v = group["alpha"] * v + (1 - group["alpha"]) * g**2
-        return v
+        return group["alpha"] * state["square_avg"] + (1 - group["alpha"]) * g**2
 
 
 class _RootStored(_Varied):

@@ -32,8 +32,8 @@ def scaled_trajectories(case: Case, objects: Sequence[Any], record: Record) -> N
     trajectory = the_function(objects[0], "trajectory")
     for scale, label in zip(inputs["scales"], inputs["labels"], strict=True):
         record.trajectory(label, _play(trajectory, inputs, scale, record))
-    twice = [_play(trajectory, inputs, inputs["scales"][0], record) for _ in range(2)]
-    same = np.array_equal(*twice, equal_nan=True)
+    one, other = (_play(trajectory, inputs, inputs["scales"][0], record) for _ in range(2))
+    same = np.array_equal(one, other, equal_nan=True)
     record.fact(REPEATED, ALIKE if same else "other weights the second time: something is kept between calls")
 
 

@@ -74,9 +74,9 @@ QUIZZES = (
             {
                 "a": "The divisor would then be eps, not 0: a long step, but a number. The cell shows that a larger eps does "
                 "not help.",
-                "b": "Right. Both are near g², and their difference is of the size of float32's rounding, with either sign. eps "
-                "is added after the root, too late.",
-                "c": "g² here is at most 4. float32 reaches 10³⁸.",
+                "b": "Right. Both are near g², and what is left of their difference is rounding, with either sign. "
+                "eps is added after the root, too late.",
+                "c": "g² is at most 4 here. float32 reaches 10³⁸.",
                 "d": "For exact numbers the difference is never below 0: it is a variance (and more, while the averages start "
                 "up).",
             },

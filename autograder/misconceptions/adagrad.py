@@ -88,25 +88,26 @@ class Simulator(Base):
         if "sum" not in state:
             start = {"ignored": 0.0, "rooted": initial**2, "every step": 0.0, "under the root": 0.0}.get(how, initial)
             state["sum"] = torch.full_like(g, start)
-        old, kind = state["sum"].clone(), _switch(f, "sum")
-        added = {"average": 0.9 * old + 0.1 * new, "no memory": new}.get(kind, old + new)
+        kind, old = _switch(f, "sum"), state["sum"].clone()
+        added: Tensor = {"average": 0.9 * old + 0.1 * new, "no memory": new}.get(kind, old + new)
         if how == "every step":
             added = added + initial
         if kind != "not stored":
             state["sum"].copy_(added.sqrt() if kind == "rooted" else added)
-        used = {"old": old, "mean": added / t}.get(kind, added)
+        used: Tensor = {"old": old, "mean": added / t}.get(kind, added)
         return used + initial**2 if how == "under the root" else used
 
     def _divisor(self, total: Tensor, eps: float) -> Tensor:
         if _switch(self.faults, "root") == "missing":
             return total + eps
-        return {
+        d: Tensor = {
             "inside": lambda: (total + eps).sqrt(),
             "squared inside": lambda: (total + eps**2).sqrt(),
             "missing": lambda: total.sqrt(),
             "on the weight": lambda: total.sqrt(),
             "maximum": lambda: total.sqrt().clamp(min=eps),
         }.get(_switch(self.faults, "eps"), lambda: total.sqrt() + eps)()
+        return d
 
     def _lr_at(self, t: int, p: Tensor, group: dict[str, Any]) -> float:
         """The lr of step t, equation (4.13)."""
@@ -125,7 +126,7 @@ class Simulator(Base):
             "exponential": (1 - decay) ** (t - 1),
             "multiplied": 1 + (t - 1) * decay,
         }
-        return lr * factors.get(how, 1 / (1 + (t - 1) * decay))
+        return lr * float(factors.get(how, 1 / (1 + (t - 1) * decay)))
 
 
 def optimizer(faults: Faults) -> type[Simulator]:

@@ -107,7 +107,7 @@ def _divisor(v: Tensor, eps: float, c: float, faults: Faults) -> Tensor:
     v_hat, root = v / c, _switch(faults, "root")
     if root != "v":
         return (v_hat if root == "missing" else v.sqrt() / c) + eps
-    return {
+    d: Tensor = {
         "inside": lambda: (v_hat + eps).sqrt(),
         "squared inside": lambda: (v_hat + eps**2).sqrt(),
         "hat": lambda: (v.sqrt() + eps) / c**0.5,
@@ -115,6 +115,7 @@ def _divisor(v: Tensor, eps: float, c: float, faults: Faults) -> Tensor:
         "on the weight": lambda: v_hat.sqrt(),
         "maximum": lambda: v_hat.sqrt().clamp(min=eps),
     }.get(_switch(faults, "eps"), lambda: v_hat.sqrt() + eps)()
+    return d
 
 
 def _write(p: Tensor, new: Tensor, faults: Faults) -> None:
@@ -240,7 +241,7 @@ class Simulator(Base):
     def _square(self, g: Tensor, state: dict[str, Any], alpha: float) -> Tensor:
         """The new average of squares, equation (4.3); returns what the update uses."""
         f, key = self.faults, self._key()
-        new = {
+        new: Tensor = {
             "absolute": g.abs(),
             "not squared": g,
             "tensor mean": (g * g).mean().expand_as(g),
@@ -253,9 +254,9 @@ class Simulator(Base):
                 _switch(f, "start"), torch.zeros_like(g)
             )
             if _switch(f, "start") == "square":
-                return state[key].clone()
-        old = state[key].clone()
-        mixed = {
+                return new
+        old: Tensor = state[key].clone()
+        mixed: Tensor = {
             "sum": alpha * old + new,
             "adagrad": old + new,
             "swapped": (1 - alpha) * old + alpha * new,
@@ -294,8 +295,11 @@ class Simulator(Base):
         return variance**2 if how == "no root" else variance
 
     def _mean(self, g: Tensor, state: dict[str, Any], alpha: float) -> Tensor:
-        how, old = _switch(self.faults, "mean"), state.get("grad_avg", torch.zeros_like(g))
-        new = {"sum": alpha * old + g, "swapped": (1 - alpha) * old + alpha * g}.get(how, alpha * old + (1 - alpha) * g)
+        how = _switch(self.faults, "mean")
+        old: Tensor = state.get("grad_avg", torch.zeros_like(g))
+        new: Tensor = {"sum": alpha * old + g, "swapped": (1 - alpha) * old + alpha * g}.get(
+            how, alpha * old + (1 - alpha) * g
+        )
         state["grad_avg"] = new.clone()
         return old if how == "old" else new
 
@@ -306,16 +310,16 @@ class Simulator(Base):
         how = _switch(self.faults, "momentum")
         if how == "ignored":
             return lr * ratio
-        old = state.get("momentum_buffer", torch.zeros_like(g))
+        old: Tensor = state.get("momentum_buffer", torch.zeros_like(g))
         taken = g if how == "on the gradient" else lr * ratio if how == "lr inside" else ratio
         keep = {"swapped": 1 - mu, "no memory": 0.0}.get(how, mu)
-        new = keep * old + ((1 - mu) * taken if how == "averaged" else taken)
+        new: Tensor = keep * old + ((1 - mu) * taken if how == "averaged" else taken)
         state["momentum_buffer"] = new.clone()
         if how == "on the gradient":
             return lr * _divided(new, v, eps, c, self.faults)
         if how == "lr inside":
             return new
-        return lr * {"old": old, "nesterov": ratio + mu * new}.get(how, new)
+        return {"old": old, "nesterov": ratio + mu * new}.get(how, new) * lr
 
 
 def optimizer(faults: Faults) -> type[Simulator]:

@@ -103,7 +103,8 @@ ROWS: dict[str, Row] = {
     "F5": Row(
         "too many new tensors",
         "Every operation whose name does not end in _ makes a new tensor: v.sqrt() + eps makes two, alpha * v + … a new "
-        "state; state.setdefault(…, torch.zeros_like(p)) makes its zeros in every step. Only the root may be new. Write into it with add_, into v with mul_ and addcmul_, into p with addcdiv_.",
+        "state; state.setdefault(…, torch.zeros_like(p)) makes its zeros in every step. Only the root may be new. "
+        "Write into it with add_, into v with mul_ and addcmul_, into p with addcdiv_.",
         _SECTION,
         {"tensors": "step"},
         coincides="in the values",
