@@ -275,7 +275,7 @@ CORRECTED = CodeExercise(
     visible=lambda: _corrected_cases(generator(VISIBLE_SEED), hidden=False),
     draw_cases=lambda seed: _corrected_cases(generator(seed), hidden=True),
     reference=lambda: (bank.TorchCorrected,),
-    compares="every parameter after every step with torch.optim.Adam(betas=(0, alpha))",
+    compares="every parameter after every step with torch.optim.Adam(betas=(0.0, alpha))",
     misconceptions=recognise(
         rmsprop_rows.CORRECTED_ROWS, rmsprop_rows.CORRECTED_ROWS, lambda faults: (bank.corrected(faults),)
     ),
