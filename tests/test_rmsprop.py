@@ -330,6 +330,42 @@ def test_the_notebooks_own_rmsprop_is_right_and_not_lean() -> None:
 # --- what students may hand in ---------------------------------------------------------------------------------------
 
 
+class _Idle(answers._Optimizer):
+    def step(self, closure: object = None) -> None:
+        pass
+
+
+class _IdleCorrected(answers._CorrectedBase):
+    def step(self, closure: object = None) -> None:
+        pass
+
+
+class _IdleAdagrad(answers._AdagradBase):
+    def step(self, closure: object = None) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("name", "cls"),
+    [("rmsprop.rmsprop", _Idle), ("rmsprop.corrected", _IdleCorrected), ("rmsprop.adagrad", _IdleAdagrad)],
+)
+def test_a_step_that_does_nothing_is_told_so(name: str, cls: type, capsys: pytest.CaptureFixture[str]) -> None:
+    found = exercise(name)
+    _, named = attempt(found, visible_cases(found), (cls,))
+    assert named in ((), ("M9",))
+    with pytest.raises(AssertionError):
+        check(name, cls)
+    assert "nothing that it was given has changed" in capsys.readouterr().out
+
+
+def test_a_gradient_used_as_scratch_earns_no_points_for_memory() -> None:
+    found = exercise("rmsprop.memory")
+    for change in ("in grad", "ratio in grad"):
+        verdict, named = attempt(found, visible_cases(found), (answers._lean(**{change: True}),))
+        assert named == ("M10",)
+        assert verdict.earned <= 2.5
+
+
 @pytest.mark.parametrize(
     ("name", "objects", "words"),
     [
@@ -348,13 +384,19 @@ def test_the_notebooks_own_rmsprop_is_right_and_not_lean() -> None:
             (lambda grads, scale, eps: answers.trajectory_by_hand(grads, scale, eps).numpy(), answers.dependence),
             "should return a tensor, not a ndarray",
         ),
-        ("rmsprop.scale_free", (answers.trajectory_by_hand, lambda run, grads, scales: None), "returned None"),
+        ("rmsprop.scale_free", (answers.trajectory_by_hand, lambda run, grads, scales: None), "one number, not None"),
+        ("rmsprop.scale_free", (answers.trajectory_by_hand, lambda run, grads, scales: True), "one number, not a bool"),
+        (
+            "rmsprop.scale_free",
+            (answers.trajectory_by_hand, lambda run, grads, scales: [1.0]),
+            "one number, not a list",
+        ),
         (
             "rmsprop.scale_free",
             (answers.trajectory_by_hand, lambda run, grads, scales: grads),
             "it should be one number",
         ),
-        ("rmsprop.scale_free", (answers.trajectory_by_hand, lambda run, grads, scales: "no"), "not a str"),
+        ("rmsprop.scale_free", (answers.trajectory_by_hand, lambda run, grads, scales: "no"), "one number, not a str"),
     ],
 )
 def test_what_cannot_be_used_is_told_in_one_line(

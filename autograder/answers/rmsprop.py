@@ -376,6 +376,53 @@ class _Decoupled(_Varied):
         return g
 
 
+class _DecayAfter(_Varied):
+    def decayed(self, p: Tensor, g: Tensor, group: dict[str, Any]) -> Tensor:
+        return g
+
+    def move(self, p: Tensor, g: Tensor, d: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        super().move(p, g + group["weight_decay"] * p * d, d, state, group)
+
+
+class _PlainMean(_Varied):
+    def variance(self, g: Tensor, v: Tensor, state: dict[str, Any], group: dict[str, Any]) -> Tensor:
+        return super().variance(self.plain, v, state, group)
+
+    def decayed(self, p: Tensor, g: Tensor, group: dict[str, Any]) -> Tensor:
+        self.plain = g
+        return super().decayed(p, g, group)
+
+
+class _MeanSquared(_Varied):
+    def squared(self, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> Tensor:
+        state["m"] = group["alpha"] * state.get("m", 0.0) + (1 - group["alpha"]) * g
+        state["square_avg"] = state["m"] ** 2
+        return state["square_avg"]
+
+
+class _MeanSize(_Varied):
+    def squared(self, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> Tensor:
+        v: Tensor = state["square_avg"].lerp_(g.abs(), 1 - group["alpha"])
+        return v
+
+    def divisor(self, variance: Tensor, group: dict[str, Any]) -> Tensor:
+        return variance + group["eps"]
+
+
+class _DefaultAlpha(_Varied):
+    def squared(self, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> Tensor:
+        return super().squared(g, state, {**group, "alpha": self.defaults["alpha"]})
+
+    def variance(self, g: Tensor, v: Tensor, state: dict[str, Any], group: dict[str, Any]) -> Tensor:
+        return super().variance(g, v, state, {**group, "alpha": self.defaults["alpha"]})
+
+
+class _Brackets(_Varied):
+    def move(self, p: Tensor, g: Tensor, d: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        super().move(p, g, d - group["eps"], state, group)
+        p.sub_(group["eps"])
+
+
 class _ChangesGrad(_Varied):
     def decayed(self, p: Tensor, g: Tensor, group: dict[str, Any]) -> Tensor:
         g += group["weight_decay"] * p
@@ -589,6 +636,26 @@ def dependence_with_a_loop(run: Run, grads: Tensor, scales: Sequence[float]) -> 
 def _steps(grads: Tensor, scale: float, eps: float) -> Tensor:
     w = trajectory_by_hand(grads, scale, eps)
     return torch.cat([w[:1], w[1:] - w[:-1]])
+
+
+def _aliases(grads: Tensor, scale: float, eps: float) -> Tensor:
+    w = torch.nn.Parameter(torch.zeros_like(grads[0]))
+    opt, rows = InPlace([w], lr=0.05, alpha=0.9, eps=eps), [w.detach()]
+    for g in grads:
+        w.grad = scale * g
+        opt.step()
+        rows.append(w.detach())
+    return torch.stack(rows)
+
+
+def _by_the_longest(run: Run, grads: Tensor, scales: Sequence[float]) -> float:
+    runs = torch.stack([run(grads, s) for s in [1.0, *scales]])
+    return float((runs - runs[0]).abs().max() / runs.abs().max())
+
+
+def _lengths(run: Run, grads: Tensor, scales: Sequence[float]) -> float:
+    far = [float(run(grads, s).abs().max()) for s in [1.0, *scales]]
+    return max(abs(one - far[0]) for one in far) / far[0]
 
 
 def _changes_grads(grads: Tensor, scale: float, eps: float) -> Tensor:
@@ -922,7 +989,8 @@ MUTANTS: Mutants = {
         ("R1", "sqrt(v + eps)", (_preconditioned(lambda g, v, lr, eps: lr * g / torch.sqrt(v + eps)),)),
         ("R4", "v + eps", (_preconditioned(lambda g, v, lr, eps: lr * g / (v + eps)),)),
         ("A4", "no eps", (_preconditioned(lambda g, v, lr, eps: lr * g / v.sqrt()),)),
-        ("A3", "brackets", (_preconditioned(lambda g, v, lr, eps: lr * g / v.sqrt() - eps),)),
+        ("A3", "brackets", (_preconditioned(lambda g, v, lr, eps: lr * g / v.sqrt() + eps),)),
+        ("A3", "w - step + eps", (_preconditioned(lambda g, v, lr, eps: lr * g / v.sqrt() - eps),)),
         ("R4m", "clamp", (_preconditioned(lambda g, v, lr, eps: lr * g / v.sqrt().clamp(min=eps)),)),
         ("R4s", "hypot", (_preconditioned(lambda g, v, lr, eps: lr * g / (v + eps * eps) ** 0.5),)),
         ("R13", "times", (_preconditioned(lambda g, v, lr, eps: lr * g * (v.sqrt() + eps)),)),
@@ -956,6 +1024,12 @@ MUTANTS: Mutants = {
         ("M4", "lr inside", (_LrInside,)),
         ("M9", "p = ...", (_Rebinds,)),
         ("W8", "decoupled", (_Decoupled,)),
+        ("W8", "after the division", (_DecayAfter,)),
+        ("R75", "mean of p.grad", (_PlainMean,)),
+        ("R76", "m**2", (_MeanSquared,)),
+        ("R4a", "average size", (_MeanSize,)),
+        ("R31", "self.defaults", (_DefaultAlpha,)),
+        ("A3", "brackets", (_Brackets,)),
         ("M10", "g += ...", (_ChangesGrad,)),
         ("W9", "minus decay", (_MinusDecay,)),
         ("W12", "squares the plain gradient", (_DecayNotSquared,)),
@@ -989,6 +1063,9 @@ MUTANTS: Mutants = {
         ("R61", "lr default", (lambda grads, scale, eps: trajectory_by_hand(grads, scale, eps) / 5, dependence)),
         ("M5", "climbs", (lambda grads, scale, eps: -trajectory_by_hand(grads, scale, eps), dependence)),
         ("R64", "steps", (_steps, dependence)),
+        ("R77", "no clone", (_aliases, dependence)),
+        ("R66", "by the longest", (trajectory_by_hand, _by_the_longest)),
+        ("R78", "lengths", (trajectory_by_hand, _lengths)),
         ("R65", "one optimizer", (_LivesOn(), dependence)),
         ("M10", "grads *= scale", (_changes_grads, dependence)),
         ("R66", "normalised", (trajectory_by_hand, _each_by_its_length)),

@@ -80,9 +80,10 @@ def scale_property(case: Case, objects: Sequence[Any], record: Record) -> None:
     check_call(dependence, "scale_dependence", "(run, grads, scales)", run, grads, inputs["scales"])
     returned = dependence(run, grads, list(inputs["scales"]))
     _record_grads(record, "scale_dependence", grads, inputs["grads"])
-    if returned is None:
-        raise ProtocolError("scale_dependence returned None; it should return a number")
-    array = as_array(returned, "What scale_dependence returns")
+    if isinstance(returned, bool) or not isinstance(returned, (int, float, torch.Tensor, np.ndarray, np.generic)):
+        kind = "None" if returned is None else f"a {type(returned).__name__}"
+        raise ProtocolError(f"scale_dependence should return one number, not {kind}")
+    array = as_array(returned.item() if isinstance(returned, np.generic) else returned)
     if array.shape:
         raise ProtocolError(f"scale_dependence returned shape {array.shape}; it should be one number")
     record.array("scale_dependence(run, grads, scales)", array)

@@ -26,12 +26,12 @@ SWITCHES: dict[str, tuple[Any, ...]] = {
     "sum": ("sum", "average", "mean", "no memory", "old", "not stored", "rooted"),
     "square": ("g", "absolute", "not squared", "tensor"),
     "initial": ("once", "ignored", "every step", "rooted", "under the root"),
-    "eps": ("outside", "inside", "squared inside", "missing", "maximum", "on the weight"),
+    "eps": ("outside", "inside", "squared inside", "missing", "maximum", "on the weight", "on the step"),
     "root": ("sum", "missing"),
     "lr decay": ("t - 1", "t", "ignored", "compounded", "written", "root of t", "exponential", "multiplied"),
     "count": ("parameter", "calls", "steps", "never"),
-    "group eps": ("group", "first group"),
-    "group lr decay": ("group", "first group"),
+    "group eps": ("group", "first group", "defaults"),
+    "group lr decay": ("group", "first group", "defaults"),
     "groups": ("all", "first only"),
     "none": ("skipped", "zero", "returns"),
     "state": ("own", "shared", "reset"),
@@ -70,8 +70,7 @@ class Simulator(Base):
         eps = self.of(group, "eps", "group eps")
         step = self._lr_at(t, p, group) * g / self._divisor(total, eps)
         new = p.detach() + (step if _switch(f, "sign") == "up" else -step)
-        if _switch(f, "eps") == "on the weight":
-            new = new + eps
+        new = new + {"on the weight": eps, "on the step": -eps}.get(_switch(f, "eps"), 0.0)
         how = _switch(f, "weight")
         if how == "new storage":
             p.data = new
@@ -105,6 +104,7 @@ class Simulator(Base):
             "squared inside": lambda: (total + eps**2).sqrt(),
             "missing": lambda: total.sqrt(),
             "on the weight": lambda: total.sqrt(),
+            "on the step": lambda: total.sqrt(),
             "maximum": lambda: total.sqrt().clamp(min=eps),
         }.get(_switch(self.faults, "eps"), lambda: total.sqrt() + eps)()
         return d
@@ -271,11 +271,12 @@ ADAGRAD_ROWS: dict[str, Row] = {
         coincides="with lr_decay = 0, and in the first step",
     ),
     "R52": Row(
-        "the first group's lr_decay is used for every group",
-        "Each group has its own: group['lr_decay'] inside the loop over self.param_groups.",
+        "lr_decay is not read from its group",
+        "Each group has its own: group['lr_decay'] inside the loop, not self.param_groups[0]'s or self.defaults'.",
         "the list in section 2, self.param_groups",
         {"group lr decay": "first group"},
         coincides="for one group",
+        also=({"group lr decay": "defaults"},),
     ),
     "A6": replace(
         CORRECTED_ROWS["A6"],

@@ -23,12 +23,12 @@ SWITCHES: dict[str, tuple[Any, ...]] = {
     "sign": ("down", "up"),
     "lr": ("group", "missing", "first seen", "defaults", "first group"),
     "v": ("average", "sum", "adagrad", "swapped", "no memory", "old", "not stored"),
-    "square": ("g", "absolute", "not squared", "tensor mean", "deviations"),
+    "square": ("g", "absolute", "not squared", "tensor mean", "deviations", "squared mean"),
     "start": ("zero", "square", "one"),
     "stored": ("as averaged", "rooted", "corrected"),
     "given v": ("kept", "updated", "rooted"),
     "root": ("v", "missing", "correction outside"),
-    "eps": ("outside", "inside", "squared inside", "hat", "missing", "maximum", "on the weight"),
+    "eps": ("outside", "inside", "squared inside", "hat", "missing", "maximum", "on the weight", "on the step"),
     "divides": ("divides", "multiplies"),
     "correct": ("as the class says", "always", "never", "g squared"),
     "corrector": ("power", "product", "power of 1 - alpha", "multiplied"),
@@ -37,16 +37,16 @@ SWITCHES: dict[str, tuple[Any, ...]] = {
     "centered": (
         "as given", "always", "ignored", "mean not squared", "added", "no root", "stored", "numerator too"
     ),
-    "mean": ("average", "sum", "old", "swapped"),
+    "mean": ("average", "sum", "old", "swapped", "without decay"),
     "momentum": ("torch", "on the gradient", "averaged", "swapped", "old", "ignored", "lr inside", "nesterov", "no memory"),
     "decay": (
-        "l2", "decoupled", "ignored", "negative", "times lr", "twice", "matrices only", "numerator only", "v only"
+        "l2", "decoupled", "ignored", "negative", "times lr", "twice", "matrices only", "numerator only", "v only", "after"
     ),
-    "group alpha": ("group", "first group"),
-    "group eps": ("group", "first group"),
-    "group decay": ("group", "first group"),
-    "group momentum": ("group", "first group"),
-    "group centered": ("group", "first group"),
+    "group alpha": ("group", "first group", "defaults"),
+    "group eps": ("group", "first group", "defaults"),
+    "group decay": ("group", "first group", "defaults"),
+    "group momentum": ("group", "first group", "defaults"),
+    "group centered": ("group", "first group", "defaults"),
     "groups": ("all", "first only"),
     "none": ("skipped", "zero", "returns"),
     "state": ("own", "shared", "reset"),
@@ -92,7 +92,7 @@ def precondition(faults: Faults) -> Callable[..., None]:
         if _switch(faults, "lr") == "missing":
             step = step / lr
         new = w + step if _switch(faults, "sign") == "up" else w - step
-        _write(w, new + eps if _switch(faults, "eps") == "on the weight" else new, faults)
+        _write(w, _displaced(new, eps, faults), faults)
 
     return preconditioned_step
 
@@ -113,9 +113,15 @@ def _divisor(v: Tensor, eps: float, c: float, faults: Faults) -> Tensor:
         "hat": lambda: (v.sqrt() + eps) / c**0.5,
         "missing": lambda: v_hat.sqrt(),
         "on the weight": lambda: v_hat.sqrt(),
+        "on the step": lambda: v_hat.sqrt(),
         "maximum": lambda: v_hat.sqrt().clamp(min=eps),
     }.get(_switch(faults, "eps"), lambda: v_hat.sqrt() + eps)()
     return d
+
+
+def _displaced(new: Tensor, eps: float, faults: Faults) -> Tensor:
+    """The new weight; with brackets missing around the divisor, eps is added to it or to the step."""
+    return new + {"on the weight": eps, "on the step": -eps}.get(_switch(faults, "eps"), 0.0)
 
 
 def _write(p: Tensor, new: Tensor, faults: Faults) -> None:
@@ -151,8 +157,9 @@ class Base(torch.optim.Optimizer):
         raise NotImplementedError
 
     def of(self, group: dict[str, Any], key: str, switch: str) -> Any:
-        """A hyperparameter: the group's own, or the first group's."""
-        return (self.param_groups[0] if self.faults.get(switch) == "first group" else group)[key]
+        """A hyperparameter: the group's own, the first group's, or the constructor's."""
+        others = {"first group": self.param_groups[0], "defaults": self.defaults}
+        return others.get(str(self.faults.get(switch)), group)[key]
 
     def lr(self, p: Tensor, group: dict[str, Any]) -> float:
         how, lr = self.faults.get("lr"), float(group["lr"])
@@ -207,9 +214,12 @@ class Simulator(Base):
         if _switch(f, "correct") == "g squared":
             v = g * g
         centered = self.of(group, "centered", "group centered")
-        v = self._variance(g, v, state, alpha, bool(centered))
+        seen = grad if _switch(f, "mean") == "without decay" else g
+        v = self._variance(seen, v, state, alpha, bool(centered))
         above = g - state["grad_avg"] if "grad_avg" in state and _switch(f, "centered") == "numerator too" else g
         ratio = _divided(above, v, eps, c, f)
+        if _switch(f, "decay") == "after":
+            ratio = ratio + wd * p.detach()
         if _switch(f, "stored") == "rooted":
             state[self._key()].sqrt_()
         elif _switch(f, "stored") == "corrected":
@@ -217,7 +227,7 @@ class Simulator(Base):
         mu = self.of(group, "momentum", "group momentum")
         step = self._direction(ratio, g, v, state, mu, lr, eps, c) if mu else lr * ratio
         new = start + step if _switch(f, "sign") == "up" else start - step
-        _write(p, new + eps if _switch(f, "eps") == "on the weight" else new, f)
+        _write(p, _displaced(new, eps, f), f)
 
     def _key(self) -> str:
         return "square_avg" if _switch(self.faults, "kept") == "as torch" else "v"
@@ -245,10 +255,13 @@ class Simulator(Base):
             "absolute": g.abs(),
             "not squared": g,
             "tensor mean": (g * g).mean().expand_as(g),
-            "deviations": (g - alpha * state.get("seen", torch.zeros_like(g)) - (1 - alpha) * g) ** 2,
         }.get(_switch(f, "square"), g * g)
-        if _switch(f, "square") == "deviations":
-            state["seen"] = alpha * state.get("seen", torch.zeros_like(g)) + (1 - alpha) * g
+        if _switch(f, "square") in ("deviations", "squared mean"):
+            mean = state["seen"] = alpha * state.get("seen", torch.zeros_like(g)) + (1 - alpha) * g
+            new = (g - mean) ** 2
+            if _switch(f, "square") == "squared mean":
+                state[key] = new = mean * mean
+                return new
         if key not in state:
             state[key] = {"square": new.clone(), "one": torch.ones_like(g)}.get(
                 _switch(f, "start"), torch.zeros_like(g)

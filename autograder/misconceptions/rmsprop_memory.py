@@ -70,6 +70,8 @@ class _Lean(torch.optim.Optimizer):
         d = self._divisor(v, group["eps"], state)
         if f.get("gradient") == "divided":
             p.add_(g.div_(d), alpha=rate)
+        elif f.get("gradient") == "becomes the step":
+            p.sub_(g.div_(d).mul_(-rate))
         elif f.get("tensors") == "step":
             p.add_(rate * g / d)
         else:
@@ -97,7 +99,7 @@ def optimizer(faults: Faults) -> tuple[type]:
     return (type("LeanRMSprop", (_Lean,), {"faults": dict(faults)}),)
 
 
-_SECTION = "section 7, the table of tensors"
+_SECTION = "section 8, the table of tensors"
 
 ROWS: dict[str, Row] = {
     "F5": Row(
@@ -153,7 +155,8 @@ ROWS: dict[str, Row] = {
         "the docstring: p.grad stays as it is",
         {"gradient": "divided"},
         coincides="in the weights, as long as each gradient is used once",
-        also=({"gradient": "takes the decay"},),
+        also=({"gradient": "becomes the step"}, {"gradient": "takes the decay"}),
+        by_rules=True,
     ),
     "E5v": replace(
         RMSPROP_ROWS["E5v"],
@@ -167,7 +170,9 @@ ROWS: dict[str, Row] = {
         RMSPROP_ROWS["W8"],
         explanation="p.mul_(1 − lr·weight_decay) needs no new tensor, and is another optimizer. Here the decay is L2: it is "
         "added to the gradient, in a new tensor.",
+        title="the decay is decoupled",
         faults={"decay": "decoupled"},
+        also=(),
     ),
     "W11": replace(RMSPROP_ROWS["W11"], faults={"decay": "ignored"}),
     "R1": RMSPROP_ROWS["R1"],

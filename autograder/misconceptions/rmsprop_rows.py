@@ -48,7 +48,8 @@ PRECONDITION_ROWS: dict[str, Row] = {
         "eps added to the weight",
         "A missing pair of brackets: lr·g/√v + eps adds eps to the result. It belongs to the divisor: lr·g/(√v + eps).",
         "equation (4.2)",
-        {"eps": "on the weight"},
+        {"eps": "on the step"},
+        also=({"eps": "on the weight"},),
     ),
     "R4": Row(
         "the square root is missing",
@@ -110,9 +111,18 @@ _EPS_AND_ROOT = {
 _SQUARES: dict[str, Row] = {
     "R4a": Row(
         "v averages |g| instead of g²",
-        "The root of an average of |g| grows with the root of the gradient: the step depends on the gradient's scale.",
+        "You average |g|, and take the root of that or leave it out. torch averages g² and takes the root: a root mean square "
+        "counts large gradients more.",
         _V,
         {"square": "absolute"},
+        also=({"square": "absolute", "root": "missing"},),
+    ),
+    "R76": Row(
+        "v is the square of an average",
+        "You average g and square the average: with changing signs it goes to 0, and the steps explode. Square first, then "
+        "average.",
+        _V,
+        {"square": "squared mean"},
     ),
     "A7g": Row(
         "v averages g instead of g²",
@@ -136,7 +146,7 @@ _SQUARES: dict[str, Row] = {
     ),
     "R5": Row(
         "v adds up all squared gradients",
-        "v = v + g² is Adagrad, the subject of section 5: it never forgets. RMSProp's v is an average that forgets.",
+        "v = v + g² is Adagrad, the subject of section 6: it never forgets. RMSProp's v is an average that forgets.",
         _V,
         {"v": "adagrad"},
     ),
@@ -234,11 +244,12 @@ _STATE_ROWS: dict[str, Row] = {
         coincides="for one group",
     ),
     "A29": Row(
-        "the first group's eps is used for every group",
-        "Each group has its own eps: group['eps'] inside the loop over self.param_groups.",
+        "eps is not read from its group",
+        "Each group has its own: group['eps'] inside the loop, not self.param_groups[0]['eps'] or self.defaults['eps'].",
         _GROUPS,
         {"group eps": "first group"},
         coincides="for one group",
+        also=({"group eps": "defaults"},),
     ),
     "A31": Row(
         "only the first group is updated",
@@ -267,6 +278,7 @@ _STATE_ROWS: dict[str, Row] = {
         "`p = p - …` makes a new tensor and leaves the one that the model uses as it was. Write `p.sub_(…)`.",
         "the docstring: updated in place",
         {"weight": "rebound"},
+        also=({"weight": "rebound", "state": "reset"},),
     ),
     "M9s": Row(
         "the weight gets new storage",
@@ -279,18 +291,19 @@ _STATE_ROWS: dict[str, Row] = {
 
 _ALPHA_ROW = {
     "R31": Row(
-        "the first group's alpha is used for every group",
-        "Each group has its own alpha: group['alpha'] inside the loop over self.param_groups.",
+        "alpha is not read from its group",
+        "Each group has its own: group['alpha'] inside the loop, not self.param_groups[0]['alpha'] or self.defaults['alpha'].",
         _GROUPS,
         {"group alpha": "first group"},
         coincides="for one group",
+        also=({"group alpha": "defaults"},),
     )
 }
 
 _OPTIONS: dict[str, Row] = {
     "R2": Row(
         "v is bias-corrected",
-        "You divide v by 1 − α^t. That is a good idea, and section 3 builds it; torch's RMSprop does not do it.",
+        "You divide v by 1 − α^t. That is a good idea, and section 4 builds it; torch's RMSprop does not do it.",
         _STEP,
         {"correct": "always"},
         coincides="late in training, when α^t has died out",
@@ -375,6 +388,13 @@ _OPTIONS: dict[str, Row] = {
         {"mean": "swapped"},
         coincides="with centered=False",
     ),
+    "R75": Row(
+        "the mean is that of the gradient without decay",
+        "m averages p.grad. The centred form averages the gradient that is squared and divided, g + weight_decay·w.",
+        _CENTRED,
+        {"mean": "without decay"},
+        coincides="with centered=False, and with weight_decay = 0",
+    ),
     "R7": Row(
         "momentum before preconditioning",
         "Your buffer averages g, and the buffer is divided. torch divides first: the buffer adds up g/(√v + eps), each "
@@ -431,12 +451,13 @@ _OPTIONS: dict[str, Row] = {
 
 _DECAY_ROWS: dict[str, Row] = {
     "W8": Row(
-        "the decay is decoupled",
-        "You shrink the weight itself. torch's RMSprop has L2: weight_decay·w is added to the gradient, is squared into v, "
-        "and divided by the root with the rest.",
+        "the decay is decoupled, or added after the division",
+        "The decay is not divided: you shrink the weight itself, or add weight_decay·w to the ratio. torch's RMSprop has L2: "
+        "weight_decay·w is added to the gradient, is squared into v, and divided by the root with the rest.",
         _DECAY,
         {"decay": "decoupled"},
         coincides="with weight_decay = 0",
+        also=({"decay": "after"},),
     ),
     "W5": Row(
         "twice the decay",
@@ -496,25 +517,28 @@ _DECAY_ROWS: dict[str, Row] = {
         coincides="with weight_decay = 0",
     ),
     "A30": Row(
-        "the first group's weight_decay is used for every group",
+        "weight_decay is not read from its group",
         "Groups exist so that biases can go without decay: read group['weight_decay'] inside the loop.",
         _GROUPS,
         {"group decay": "first group"},
         coincides="for one group",
+        also=({"group decay": "defaults"},),
     ),
     "M64": Row(
-        "the first group's momentum is used for every group",
+        "momentum is not read from its group",
         "Each group has its own momentum: group['momentum'] inside the loop.",
         _GROUPS,
         {"group momentum": "first group"},
         coincides="for one group",
+        also=({"group momentum": "defaults"},),
     ),
     "R32": Row(
-        "the first group's centered is used for every group",
+        "centered is not read from its group",
         "Each group says for itself whether it is centred: group['centered'] inside the loop.",
         _GROUPS,
         {"group centered": "first group"},
         coincides="for one group",
+        also=({"group centered": "defaults"},),
     ),
 }
 

@@ -78,6 +78,8 @@ def _wrong_trajectory(fault: str) -> Callable[[Tensor, float, float], Tensor]:
             "corrected": lambda: _corrected(g, eps),
             "sgd": lambda: torch.cat([0 * g[:1], -LR * g.cumsum(0)]),
         }.get(fault, lambda: _follow(g, g, eps, LR, ALPHA))()
+        if fault == "aliased":
+            return rows[-1:].expand_as(rows)
         if fault == "steps":
             return torch.cat([0 * g[:1], rows[1:] - rows[:-1]])
         return -rows if fault == "up" else rows
@@ -105,6 +107,8 @@ def _wrong_dependence(fault: str) -> Callable[[Run, Tensor, Sequence[float]], fl
                     (one / one.abs().max() - plain / length).abs().max() for one in scaled
                 ),
                 "own length": lambda: max(d / one.abs().max() for d, one in zip(apart, scaled, strict=True)),
+                "longest": lambda: max(apart) / max(one.abs().max() for one in [plain, *scaled]),
+                "lengths": lambda: max((one.abs().max() - length).abs() for one in scaled) / length,
                 "absolute": lambda: max(apart),
                 "last": lambda: apart[-1] / length,
                 "first": lambda: apart[0] / length,
@@ -208,6 +212,12 @@ ROWS: dict[str, Row] = {
         "the docstring: what is returned",
         {"trajectory": "steps"},
     ),
+    "R77": Row(
+        "every row is the last weight",
+        "`w.detach()` shares its memory with w, so all rows of the list change with it. Append `w.detach().clone()`.",
+        "the docstring: row t is w after t steps",
+        {"trajectory": "aliased"},
+    ),
     "R65": Row(
         "state is kept from one call to the next",
         "The same call gives another answer the second time: the optimizer lives on. Make a new one in every call.",
@@ -224,13 +234,14 @@ ROWS: dict[str, Row] = {
         coincides="at scale 1",
     ),
     "R66": Row(
-        "each run is divided by its own length: then SGD seems scale free too",
-        "Normalised like that, a run that goes 1000 times as far looks the same. Compare the weights as they are; only the "
-        "result is divided, by how far the run at scale 1 goes.",
+        "divided by the length of the scaled run",
+        "Normalised by its own length (or the longest of all) a run that goes 1000 times as far looks much the same, and SGD "
+        "seems scale free too. Compare the weights as they are; only the result is divided, by how far the run at scale 1 "
+        "goes.",
         _PROPERTY,
         {"dependence": "normalised"},
         coincides="for a run that is scale free",
-        also=({"dependence": "own length"},),
+        also=({"dependence": "own length"}, {"dependence": "longest"}),
     ),
     "R67": Row(
         "the distance is not relative",
@@ -275,6 +286,13 @@ ROWS: dict[str, Row] = {
         _PROPERTY,
         {"dependence": "to the first"},
         coincides="for a run that is scale free, or when the first scale is 1",
+    ),
+    "R78": Row(
+        "only lengths are compared",
+        "You compare how far the runs go. Two runs can go equally far to different places: take the largest |difference|.",
+        _PROPERTY,
+        {"dependence": "lengths"},
+        coincides="for gradient descent, and for a run that is scale free",
     ),
     "R73": Row(
         "a root mean square in place of the largest",
