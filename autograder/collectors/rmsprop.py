@@ -27,7 +27,7 @@ STEPS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def scaled_trajectories(case: Case, objects: Sequence[Any], record: Record) -> None:
-    """Call `trajectory` for each scale, and for the first one twice. Inputs: grads, scales, labels, eps."""
+    """Call `trajectory` for each scale, and for the first one twice. Inputs: grads, scales, labels, eps, dtype."""
     inputs = case.inputs
     trajectory = the_function(objects[0], "trajectory")
     for scale, label in zip(inputs["scales"], inputs["labels"], strict=True):
@@ -38,10 +38,11 @@ def scaled_trajectories(case: Case, objects: Sequence[Any], record: Record) -> N
 
 
 def _play(trajectory: Callable[..., Any], inputs: Mapping[str, Any], scale: float, record: Record) -> Array:
-    grads = torch.tensor(inputs["grads"])
+    grads = torch.tensor(inputs["grads"], dtype=getattr(torch, inputs.get("dtype", "float64")))
+    given = grads.clone()
     check_call(trajectory, "trajectory", "(grads, scale, eps)", grads, scale, inputs["eps"])
     returned = trajectory(grads, scale, inputs["eps"])
-    _record_grads(record, "trajectory", grads, inputs["grads"])
+    _record_grads(record, "trajectory", grads, given)
     return _rows(returned, grads)
 
 
@@ -61,8 +62,8 @@ def _rows(returned: object, grads: Tensor) -> Array:
     return as_array(returned)
 
 
-def _record_grads(record: Record, name: str, grads: Tensor, given: Any) -> None:
-    same = bool((as_array(grads) == given).all())
+def _record_grads(record: Record, name: str, grads: Tensor, given: Tensor) -> None:
+    same = torch.equal(grads, given)
     record.first(f"grads, given to {name}", UNCHANGED if same else f"changed, {BY_ACCIDENT}", UNCHANGED)
 
 
@@ -71,6 +72,7 @@ def scale_property(case: Case, objects: Sequence[Any], record: Record) -> None:
     inputs = case.inputs
     dependence = the_function(objects[1], "scale_dependence")
     grads, change = torch.tensor(inputs["grads"]), STEPS[inputs["kind"]]
+    given = grads.clone()
 
     def run(g: Tensor, scale: float) -> Tensor:
         if not isinstance(g, torch.Tensor) or g.shape != grads.shape:
@@ -79,7 +81,7 @@ def scale_property(case: Case, objects: Sequence[Any], record: Record) -> None:
 
     check_call(dependence, "scale_dependence", "(run, grads, scales)", run, grads, inputs["scales"])
     returned = dependence(run, grads, list(inputs["scales"]))
-    _record_grads(record, "scale_dependence", grads, inputs["grads"])
+    _record_grads(record, "scale_dependence", grads, given)
     if isinstance(returned, bool) or not isinstance(returned, (int, float, torch.Tensor, np.ndarray, np.generic)):
         kind = "None" if returned is None else f"a {type(returned).__name__}"
         raise ProtocolError(f"scale_dependence should return one number, not {kind}")

@@ -299,10 +299,10 @@ def _scale_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     def labels(scales: Sequence[float]) -> list[str]:
         return [f"w at scale {i + 1} of {len(scales)}" if hidden else f"w at scale {s:g}" for i, s in enumerate(scales)]
 
-    def followed(title: str, group: str, shape: Shape, scales: Sequence[float], eps: float, steps: int) -> Case:
+    def followed(title: str, shape: Shape, scales: Sequence[float], eps: float, steps: int, **more: Any) -> Case:
         grads = np.stack([step[0] for step in gradients(rng, [shape], steps=steps)])
-        inputs = {"grads": grads, "scales": list(scales), "labels": labels(scales), "eps": eps}
-        return _case(title, group, "scaled_trajectories", inputs, hidden=hidden)
+        inputs = {"grads": grads, "scales": list(scales), "labels": labels(scales), "eps": eps, **more}
+        return _case(title, "trajectory", "scaled_trajectories", inputs, hidden=hidden)
 
     def measured(kind: str, shape: Shape, scales: Sequence[float], steps: int) -> Case:
         grads = np.stack([step[0] for step in gradients(rng, [shape], steps=steps)])
@@ -316,9 +316,10 @@ def _scale_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     # the largest scale stands in the middle, and 1 is not the first
     scales = [some(0.3, 0.6), some(1.0, 1.4), some(-0.8, -0.4)]
     return (
-        followed("eps near 0", "trajectory", (5,), [1.0, some(-6, -4), some(4, 6)], 1e-30, steps),
-        followed("a large eps", "trajectory", (5,), [some(-1, -0.5), 1.0, some(0.7, 1.2)], some(-1.2, -0.8), steps),
-        followed("a matrix", "trajectory", (2, 3), [some(0.5, 1.0)], some(-1.2, -0.8), steps + 2),
+        followed("eps near 0", (5,), [1.0, some(-6, -4), some(4, 6)], 1e-30, steps),
+        followed("a large eps", (5,), [some(-1, -0.5), 1.0, some(0.7, 1.2)], some(-1.2, -0.8), steps),
+        followed("a matrix", (2, 3), [some(0.5, 1.0)], some(-1.2, -0.8), steps + 2),
+        followed("a single weight in float32", (), [some(0.5, 1.0)], some(-1.2, -0.8), steps, dtype="float32"),
         *(measured(kind, (6,), scales, steps) for kind in ("gradient descent", "steps of one length")),
         measured("clipped gradients", (2, 3), scales, steps + 1),
         measured("saturating steps", (6,), [some(-0.8, -0.4)], steps),
