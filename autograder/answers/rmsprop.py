@@ -376,6 +376,17 @@ class _Decoupled(_Varied):
         return g
 
 
+class _FixedEps(_Varied):
+    def divisor(self, variance: Tensor, group: dict[str, Any]) -> Tensor:
+        return variance.sqrt() + 1e-8
+
+
+class _OwnSize(_Varied):
+    def squared(self, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> Tensor:
+        v: Tensor = state["square_avg"].copy_(g**2)
+        return v
+
+
 class _DecayAfter(_Varied):
     def decayed(self, p: Tensor, g: Tensor, group: dict[str, Any]) -> Tensor:
         return g
@@ -651,6 +662,11 @@ def _aliases(grads: Tensor, scale: float, eps: float) -> Tensor:
 def _by_the_longest(run: Run, grads: Tensor, scales: Sequence[float]) -> float:
     runs = torch.stack([run(grads, s) for s in [1.0, *scales]])
     return float((runs - runs[0]).abs().max() / runs.abs().max())
+
+
+def _relative_norm(run: Run, grads: Tensor, scale: float) -> Tensor:
+    plain = run(grads, 1.0)
+    return (run(grads, scale) - plain).norm() / plain.norm()
 
 
 def _lengths(run: Run, grads: Tensor, scales: Sequence[float]) -> float:
@@ -994,6 +1010,9 @@ MUTANTS: Mutants = {
         ("R4m", "clamp", (_preconditioned(lambda g, v, lr, eps: lr * g / v.sqrt().clamp(min=eps)),)),
         ("R4s", "hypot", (_preconditioned(lambda g, v, lr, eps: lr * g / (v + eps * eps) ** 0.5),)),
         ("R13", "times", (_preconditioned(lambda g, v, lr, eps: lr * g * (v.sqrt() + eps)),)),
+        ("R63", "no division", (_preconditioned(lambda g, v, lr, eps: lr * g),)),
+        ("R79", "g / |g|", (_preconditioned(lambda g, v, lr, eps: lr * g / (g.abs() + eps)),)),
+        ("R80", "v**2", (_preconditioned(lambda g, v, lr, eps: lr * g / (v**2 + eps)),)),
         ("M5", "climbs", (_preconditioned(lambda g, v, lr, eps: -lr * g / (v.sqrt() + eps)),)),
         ("R12", "no lr", (_preconditioned(lambda g, v, lr, eps: g / (v.sqrt() + eps)),)),
         ("M9", "w = ...", (_rebound,)),
@@ -1029,6 +1048,8 @@ MUTANTS: Mutants = {
         ("R76", "m**2", (_MeanSquared,)),
         ("R4a", "average size", (_MeanSize,)),
         ("R31", "self.defaults", (_DefaultAlpha,)),
+        ("A29", "1e-8", (_FixedEps,)),
+        ("R79", "g**2", (_OwnSize,)),
         ("A3", "brackets", (_Brackets,)),
         ("M10", "g += ...", (_ChangesGrad,)),
         ("W9", "minus decay", (_MinusDecay,)),
@@ -1065,6 +1086,11 @@ MUTANTS: Mutants = {
         ("R64", "steps", (_steps, dependence)),
         ("R77", "no clone", (_aliases, dependence)),
         ("R66", "by the longest", (trajectory_by_hand, _by_the_longest)),
+        (
+            "R73",
+            "norms",
+            (trajectory_by_hand, lambda run, grads, scales: max(float(_relative_norm(run, grads, s)) for s in scales)),
+        ),
         ("R78", "lengths", (trajectory_by_hand, _lengths)),
         ("R65", "one optimizer", (_LivesOn(), dependence)),
         ("M10", "grads *= scale", (_changes_grads, dependence)),

@@ -23,14 +23,14 @@ Faults = Mapping[str, Any]
 SWITCHES: dict[str, tuple[Any, ...]] = {
     "sign": ("down", "up"),
     "lr": ("group", "missing", "first seen", "defaults", "first group"),
-    "sum": ("sum", "average", "mean", "no memory", "old", "not stored", "rooted"),
+    "sum": ("sum", "average", "slow average", "mean", "no memory", "old", "not stored", "rooted"),
     "square": ("g", "absolute", "not squared", "tensor"),
     "initial": ("once", "ignored", "every step", "rooted", "under the root"),
     "eps": ("outside", "inside", "squared inside", "missing", "maximum", "on the weight", "on the step"),
     "root": ("sum", "missing"),
     "lr decay": ("t - 1", "t", "ignored", "compounded", "written", "root of t", "exponential", "multiplied"),
     "count": ("parameter", "calls", "steps", "never"),
-    "group eps": ("group", "first group", "defaults"),
+    "group eps": ("group", "first group", "defaults", "fixed"),
     "group lr decay": ("group", "first group", "defaults"),
     "groups": ("all", "first only"),
     "none": ("skipped", "zero", "returns"),
@@ -88,7 +88,11 @@ class Simulator(Base):
             start = {"ignored": 0.0, "rooted": initial**2, "every step": 0.0, "under the root": 0.0}.get(how, initial)
             state["sum"] = torch.full_like(g, start)
         kind, old = _switch(f, "sum"), state["sum"].clone()
-        added: Tensor = {"average": 0.9 * old + 0.1 * new, "no memory": new}.get(kind, old + new)
+        added: Tensor = {
+            "average": 0.9 * old + 0.1 * new,
+            "slow average": 0.99 * old + 0.01 * new,
+            "no memory": new,
+        }.get(kind, old + new)
         if how == "every step":
             added = added + initial
         if kind != "not stored":
@@ -152,7 +156,7 @@ ADAGRAD_ROWS: dict[str, Row] = {
         "The old sum fades, as in RMSProp (or is divided by t). Adagrad adds up: nothing is ever forgotten.",
         _SUM,
         {"sum": "average"},
-        also=({"sum": "mean"},),
+        also=({"sum": "mean"}, {"sum": "slow average"}),
     ),
     "E9v": Row(
         "the sum has no memory",

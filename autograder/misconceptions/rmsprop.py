@@ -22,14 +22,14 @@ Faults = Mapping[str, Any]
 SWITCHES: dict[str, tuple[Any, ...]] = {
     "sign": ("down", "up"),
     "lr": ("group", "missing", "first seen", "defaults", "first group"),
-    "v": ("average", "sum", "adagrad", "swapped", "no memory", "old", "not stored"),
+    "v": ("average", "sum", "adagrad", "swapped", "no memory", "this gradient", "old", "not stored"),
     "square": ("g", "absolute", "not squared", "tensor mean", "deviations", "squared mean"),
     "start": ("zero", "square", "one"),
     "stored": ("as averaged", "rooted", "corrected"),
-    "given v": ("kept", "updated", "rooted"),
-    "root": ("v", "missing", "correction outside"),
+    "given v": ("kept", "updated", "rooted", "not used"),
+    "root": ("v", "missing", "squared", "correction outside"),
     "eps": ("outside", "inside", "squared inside", "hat", "missing", "maximum", "on the weight", "on the step"),
-    "divides": ("divides", "multiplies"),
+    "divides": ("divides", "multiplies", "not at all"),
     "correct": ("as the class says", "always", "never", "g squared"),
     "corrector": ("power", "product", "power of 1 - alpha", "multiplied"),
     "t": (0, -1, 1),
@@ -42,8 +42,8 @@ SWITCHES: dict[str, tuple[Any, ...]] = {
     "decay": (
         "l2", "decoupled", "ignored", "negative", "times lr", "twice", "matrices only", "numerator only", "v only", "after"
     ),
-    "group alpha": ("group", "first group", "defaults"),
-    "group eps": ("group", "first group", "defaults"),
+    "group alpha": ("group", "first group", "defaults", "fixed"),
+    "group eps": ("group", "first group", "defaults", "fixed"),
     "group decay": ("group", "first group", "defaults"),
     "group momentum": ("group", "first group", "defaults"),
     "group centered": ("group", "first group", "defaults"),
@@ -83,7 +83,7 @@ def precondition(faults: Faults) -> Callable[..., None]:
             w.sub_(g / (v.sqrt() + eps))
             return
         how = _switch(faults, "given v")
-        used = v + g * g if how == "updated" else v
+        used = {"updated": v + g * g, "not used": g * g}.get(how, v)
         step = lr * _divided(g, used, eps, 1.0, faults)
         if how == "rooted":
             v.sqrt_().add_(eps)
@@ -100,13 +100,13 @@ def precondition(faults: Faults) -> Callable[..., None]:
 def _divided(g: Tensor, v: Tensor, eps: float, c: float, faults: Faults) -> Tensor:
     """g over the root of v / c: equation (4.2). `eps` "on the weight" leaves the divisor without it."""
     d = _divisor(v, eps, c, faults)
-    return g * d if _switch(faults, "divides") == "multiplies" else g / d
+    return {"multiplies": g * d, "not at all": g}.get(_switch(faults, "divides"), g / d)
 
 
 def _divisor(v: Tensor, eps: float, c: float, faults: Faults) -> Tensor:
     v_hat, root = v / c, _switch(faults, "root")
     if root != "v":
-        return (v_hat if root == "missing" else v.sqrt() / c) + eps
+        return {"missing": v_hat, "squared": v_hat**2}.get(root, v.sqrt() / c) + eps
     d: Tensor = {
         "inside": lambda: (v_hat + eps).sqrt(),
         "squared inside": lambda: (v_hat + eps**2).sqrt(),
@@ -157,8 +157,9 @@ class Base(torch.optim.Optimizer):
         raise NotImplementedError
 
     def of(self, group: dict[str, Any], key: str, switch: str) -> Any:
-        """A hyperparameter: the group's own, the first group's, or the constructor's."""
-        others = {"first group": self.param_groups[0], "defaults": self.defaults}
+        """A hyperparameter: the group's own, the first group's, the constructor's, or a fixed number."""
+        fixed = {"alpha": 0.99, "eps": 1e-8}  # torch's defaults, as a number in the code
+        others = {"first group": self.param_groups[0], "defaults": self.defaults, "fixed": fixed}
         return others.get(str(self.faults.get(switch)), group)[key]
 
     def lr(self, p: Tensor, group: dict[str, Any]) -> float:
@@ -274,6 +275,7 @@ class Simulator(Base):
             "adagrad": old + new,
             "swapped": (1 - alpha) * old + alpha * new,
             "no memory": (1 - alpha) * new,
+            "this gradient": new,
         }.get(_switch(f, "v"), alpha * old + (1 - alpha) * new)
         if _switch(f, "v") != "not stored":
             state[key].copy_(mixed)

@@ -57,6 +57,25 @@ PRECONDITION_ROWS: dict[str, Row] = {
         "equation (4.2)",
         {"root": "missing"},
     ),
+    "R80": Row(
+        "v is squared",
+        "v is the typical *square* of the gradient already. Its root has the unit of g.",
+        "equation (4.2)",
+        {"root": "squared"},
+    ),
+    "R79": Row(
+        "divided by this gradient's own size",
+        "You divide g by |g|: every step has the length lr. What divides is v, the usual size, and not the size of this one "
+        "gradient.",
+        "equation (4.2)",
+        {"given v": "not used"},
+    ),
+    "R63": Row(
+        "plain gradient descent",
+        "Nothing is divided: the step is lr·g.",
+        "equation (4.2)",
+        {"divides": "not at all"},
+    ),
     "R13": Row(
         "multiplied by √v + eps instead of divided",
         "Large gradients get even longer steps. A preconditioner divides by the typical size.",
@@ -105,7 +124,7 @@ PRECONDITION_ROWS: dict[str, Row] = {
 
 _EPS_AND_ROOT = {
     row: replace(PRECONDITION_ROWS[row], reread=_STEP)
-    for row in ("R1", "R4s", "R4m", "A4", "A3", "R4", "R13", "M5", "R12")
+    for row in ("R1", "R4s", "R4m", "A4", "A3", "R4", "R80", "R63", "R13", "M5", "R12")
 }
 
 _SQUARES: dict[str, Row] = {
@@ -168,6 +187,12 @@ _SQUARES: dict[str, Row] = {
         _V,
         {"v": "no memory"},
         coincides="in the first step",
+    ),
+    "R79": replace(
+        PRECONDITION_ROWS["R79"],
+        explanation="v is g² of this step alone, so every step has the length lr: sign descent. v averages over the past.",
+        reread=_V,
+        faults={"v": "this gradient"},
     ),
     "R10": Row(
         "the update uses the old v",
@@ -245,11 +270,12 @@ _STATE_ROWS: dict[str, Row] = {
     ),
     "A29": Row(
         "eps is not read from its group",
-        "Each group has its own: group['eps'] inside the loop, not self.param_groups[0]['eps'] or self.defaults['eps'].",
+        "Each group has its own: group['eps'] inside the loop, not self.param_groups[0]['eps'], "
+        "self.defaults['eps'] or a number in the code.",
         _GROUPS,
         {"group eps": "first group"},
         coincides="for one group",
-        also=({"group eps": "defaults"},),
+        also=({"group eps": "defaults"}, {"group eps": "fixed"}),
     ),
     "A31": Row(
         "only the first group is updated",
@@ -292,11 +318,12 @@ _STATE_ROWS: dict[str, Row] = {
 _ALPHA_ROW = {
     "R31": Row(
         "alpha is not read from its group",
-        "Each group has its own: group['alpha'] inside the loop, not self.param_groups[0]['alpha'] or self.defaults['alpha'].",
+        "Each group has its own: group['alpha'] inside the loop, not self.param_groups[0]['alpha'], "
+        "self.defaults['alpha'] or a number in the code.",
         _GROUPS,
         {"group alpha": "first group"},
         coincides="for one group",
-        also=({"group alpha": "defaults"},),
+        also=({"group alpha": "defaults"}, {"group alpha": "fixed"}),
     )
 }
 
@@ -644,7 +671,7 @@ _CORRECTIONS: dict[str, Row] = {
 _AS_BEFORE = {
     row: replace(one, reread=_HAT if one.reread == _STEP else one.reread)
     for row, one in {**_EPS_AND_ROOT, **_SQUARES, **_STATE_ROWS, **_ALPHA_ROW}.items()
-    if row not in ("R3", "R3o", "R38", "R33", "R39")
+    if row not in ("R3", "R3o", "R38", "R33", "R39", "R79")
 }
 CORRECTED_ROWS: dict[str, Row] = {
     **_CORRECTIONS,

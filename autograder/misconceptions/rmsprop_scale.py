@@ -116,6 +116,7 @@ def _wrong_dependence(fault: str) -> Callable[[Run, Tensor, Sequence[float]], fl
                 "end": lambda: max((one[-1] - plain[-1]).abs().max() for one in scaled) / length,
                 "signed": lambda: max((one - plain).max() for one in scaled) / length,
                 "to the first": lambda: max((one - scaled[0]).abs().max() for one in scaled) / scaled[0].abs().max(),
+                "mean absolute": lambda: max((one - plain).abs().mean() for one in scaled) / plain.abs().mean(),
                 "rms": lambda: max((one - plain).pow(2).mean().sqrt() for one in scaled) / plain.pow(2).mean().sqrt(),
                 "elementwise": lambda: max(
                     ((one - plain)[1:] / plain[1:]).abs().nan_to_num().max() for one in scaled
@@ -295,10 +296,12 @@ ROWS: dict[str, Row] = {
         coincides="for gradient descent, and for a run that is scale free",
     ),
     "R73": Row(
-        "a root mean square in place of the largest",
-        "Over many weights a mean hides the one that went astray. Take the largest |difference|, and the largest |w|.",
+        "a mean in place of the largest",
+        "Over many weights and steps a mean (or a root mean square) hides the one that went astray. Take the largest "
+        "|difference|, and the largest |w|.",
         _PROPERTY,
         {"dependence": "rms"},
+        also=({"dependence": "mean absolute"},),
         coincides="for a run that is scale free",
     ),
     "R74": Row(
