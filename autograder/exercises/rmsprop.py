@@ -330,7 +330,7 @@ def _scale_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
 
 SCALE_FREE = CodeExercise(
     "rmsprop.scale_free",
-    "Does the scale of the loss matter?",
+    "Scale free, measured",
     "experiment",
     NOTEBOOK,
     {"trajectory": 1.5, "scale_dependence": 1.5},

@@ -118,9 +118,7 @@ def _wrong_dependence(fault: str) -> Callable[[Run, Tensor, Sequence[float]], fl
                 "to the first": lambda: max((one - scaled[0]).abs().max() for one in scaled) / scaled[0].abs().max(),
                 "mean absolute": lambda: max((one - plain).abs().mean() for one in scaled) / plain.abs().mean(),
                 "rms": lambda: max((one - plain).pow(2).mean().sqrt() for one in scaled) / plain.pow(2).mean().sqrt(),
-                "elementwise": lambda: max(
-                    ((one - plain)[1:] / plain[1:]).abs().nan_to_num().max() for one in scaled
-                ),
+                "elementwise": lambda: max(((one - plain) / plain).abs().max() for one in scaled),
                 "sum": lambda: sum(apart) / length,
             }[fault]()
         )  # fmt: skip
@@ -306,7 +304,8 @@ ROWS: dict[str, Row] = {
     ),
     "R74": Row(
         "divided weight by weight",
-        "You divide each difference by its own weight, so a weight near 0 decides. Divide by the largest |w| of all.",
+        "You divide each difference by its own weight: 0/0 in the first row, and later a weight near 0 decides. Divide by the "
+        "largest |w| of all.",
         _PROPERTY,
         {"dependence": "elementwise"},
         coincides="for a run that is scale free",
