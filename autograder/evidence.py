@@ -59,6 +59,8 @@ COLLECTORS = {
     "lookahead": "autograder.collectors.momentum_equivalence",
     "refusals": "autograder.collectors.momentum_equivalence",
     "checkpoint": "autograder.collectors.momentum_equivalence",
+    "scaled_trajectories": "autograder.collectors.rmsprop",
+    "scale_property": "autograder.collectors.rmsprop",
     "answer": "autograder.collectors.answer",
 }
 

@@ -1,0 +1,163 @@
+"""The questions and the derivation of `04_rmsprop`."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import combinations
+
+from autograder.exercise import Part, WrittenExercise, quiz
+
+NOTEBOOK = "04_rmsprop"
+
+_quiz = partial(quiz, NOTEBOOK, "rmsprop")
+
+#: The marked places of the published update (rmsprop.q3): is it a mistake, and what is said about it.
+_PLACES = {
+    "a": (
+        False,
+        "(a) is right: the weights of the average are β₂ and 1 − β₂.",
+    ),
+    "b": (
+        True,
+        "(b) is a mistake: what is corrected is the average ⟨g²⟩, not this step's g². With g² alone the average of the "
+        "first line is never used, and for late t every step is ±η, whatever the past was.",
+    ),
+    "c": (
+        False,
+        "(c) is right if t counts the updates from 1, as it does here: the average starts at 0, and after t updates its "
+        "weights add up to 1 − β₂^t.",
+    ),
+    "d": (
+        True,
+        "(d) is a mistake: the step is subtracted. With + the weights climb the loss.",
+    ),
+    "e": (
+        False,
+        "(e) is right, and torch's: ε is added to the root. (Under the root it would be another, common, variant.)",
+    ),
+}
+
+
+def _pair(first: str, second: str) -> str:
+    """Feedback for an answer: what is true of its two letters, and how many of the mistakes it has found."""
+    found = sum(_PLACES[letter][0] for letter in (first, second))
+    start = {2: "Right.", 1: "One of the two.", 0: "Neither of them."}[found]
+    return " ".join([start, _PLACES[first][1], _PLACES[second][1]])
+
+
+QUIZZES = (
+    _quiz(
+        1,
+        "How long is torch's first step?",
+        Part(
+            "length of the first step over lr",
+            10.0,
+            {
+                10.0: "Right. v₁ = 0.01·g², so the divisor is 0.1·|g|, and the step ten times lr.",
+                1.0: "That is what a steady gradient leads to, later. v starts at 0, so v₁ = (1 − α)·g² is only a hundredth "
+                "of g².",
+                100.0: "The divisor is the root of v: √0.01 = 0.1.",
+                0.1: "Upside down: v₁ is smaller than g², so the divisor is too small and the step too long.",
+                3.16227766: "That would be alpha = 0.9. torch's default is 0.99.",
+                250.0: "The gradient's size cancels: it is in the numerator, and in the root.",
+                "other": "Put t = 1 and v₀ = 0 into (4.3), then (4.4). The gradient's size cancels.",
+            },
+            tolerance=0.01,
+        ),
+    ),
+    _quiz(
+        2,
+        "Centred, and not a number",
+        Part(
+            "why nan",
+            "b",
+            {
+                "a": "The divisor would then be eps, not 0: a long step, but a number. The cell shows that a larger eps does "
+                "not help.",
+                "b": "Right. Both are near g², and what is left of their difference is rounding, with either sign. "
+                "eps is added after the root, too late.",
+                "c": "g² is at most 4 here. float32 reaches 10³⁸.",
+                "d": "For exact numbers the difference is never below 0: it is a variance (and more, while the averages start "
+                "up).",
+            },
+        ),
+    ),
+    _quiz(
+        3,
+        "Two mistakes in print",
+        Part("the two mistakes", "bd", {one + two: _pair(one, two) for one, two in combinations(_PLACES, 2)}),
+        difficulty=2,
+        minutes=5,
+    ),
+    _quiz(
+        4,
+        "A gradient of zero",
+        Part(
+            "what happens",
+            "c",
+            {
+                "a": "0/(0 + ε) is 0: ε is there for this very case. Without it the result would be 0/0 = nan.",
+                "b": "The numerator is this step's gradient, and it is 0. Without momentum nothing else moves the weight.",
+                "c": "Right. A numerator of 0 moves nothing, and v forgets: v ← α·v. When the gradient comes back, its first "
+                "step is longer than lr.",
+                "d": "v does not wait: it is updated in every step in which there is a gradient tensor, also one of zeros. "
+                "Only .grad = None leaves a parameter and its state alone.",
+            },
+        ),
+    ),
+    _quiz(
+        5,
+        "The loss times 1000, with decay",
+        Part(
+            "what changes",
+            "b",
+            {
+                "a": "Without decay, yes. With L2 the optimizer sees 1000·g + λw: the decay's share in that sum has become "
+                "smaller.",
+                "b": "Right. 1000·g + λw is 1000·(g + λ/1000·w), and the factor in front cancels: a decay of λ/1000.",
+                "c": "The factor in front of the gradient cancels, so the step does not get longer.",
+                "d": "The other way round: λw has to hold its own against a gradient that is 1000 times as large.",
+            },
+        ),
+        difficulty=2,
+    ),
+    _quiz(
+        6,
+        "Adagrad's hundredth step",
+        Part(
+            "length of step 100",
+            0.01,
+            {
+                0.01: "Right. The sum is 100·g² by then, its root 10·|g|: the step is lr/√t = 0.1/10.",
+                0.1: "That is the first step, and RMSProp's later ones. Adagrad's divisor has grown by √100 since.",
+                0.001: "The divisor is the root of the sum: √100 = 10, not 100.",
+                0.04: "The gradient's size cancels: the step is lr·g/√(100·g²).",
+                1.0: "The divisor grows, so the steps get shorter: lr/√t.",
+                "other": "After 100 steps the sum is 100·g². Divide g by its root, times lr.",
+            },
+            tolerance=0.01,
+        ),
+    ),
+    _quiz(
+        7,
+        "What RMSProp costs in memory",
+        Part(
+            "bytes per parameter",
+            20.0,
+            {
+                20.0: "Right. Weight, gradient, v, m and the buffer: five float32 numbers.",
+                12.0: "That is RMSProp without options: weight, gradient, v. Momentum and centred bring one more each.",
+                16.0: "One is missing: weight, gradient, v, the averaged gradient of the centred form, and the buffer.",
+                8.0: "That is weight and gradient: plain SGD.",
+                24.0: "One too many: the root and the decayed gradient live only while their parameter is updated.",
+                "other": "Count what lives between backward and step: weight, gradient, and three tensors of state, 4 bytes "
+                "each.",
+            },
+            tolerance=0.001,
+        ),
+    ),
+)
+
+SIGN_LIMIT = WrittenExercise(
+    "rmsprop.w1", "When RMSProp is sign descent", "written", NOTEBOOK, {"derivation": 3.0}, difficulty=2, minutes=20
+)
