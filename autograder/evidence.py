@@ -59,6 +59,12 @@ COLLECTORS = {
     "lookahead": "autograder.collectors.momentum_equivalence",
     "refusals": "autograder.collectors.momentum_equivalence",
     "checkpoint": "autograder.collectors.momentum_equivalence",
+    "schedule_values": "autograder.collectors.schedulers",
+    "plateau": "autograder.collectors.schedulers",
+    "protocol": "autograder.collectors.schedulers",
+    "range_test": "autograder.collectors.schedulers",
+    "log_uniform": "autograder.collectors.schedulers",
+    "tensor_lr": "autograder.collectors.schedulers",
     "answer": "autograder.collectors.answer",
 }
 
