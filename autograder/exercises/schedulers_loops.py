@@ -202,7 +202,7 @@ def _regression(rng: Generator, scale: float, low: float, high: float) -> Inputs
         "lr_min": rounded(stable * 10**low),
         "lr_max": rounded(stable * 10**high),
         "steps": SWEEP_STEPS,
-        "batch_size": 32,
+        "batch_size": 96,
         "seed": int(rng.integers(2**31)),
         "watch": watch,
         "train_steps": TRAIN_STEPS,
