@@ -385,6 +385,67 @@ def _warm_jumps(t: int, base_lr: float, warmup: int, total: int, start_factor: f
     return base_lr * 0.5 * (1 + math.cos(math.pi * t / total))
 
 
+def _restarts_late(t: int, base_lr: float, T_0: int, T_mult: int, eta_min: float) -> float:
+    length = T_0
+    while t >= length + 1:
+        t, length = t - length, length * T_mult
+    return cosine(t, base_lr, length, eta_min)
+
+
+def _restarts_of_T_0(t: int, base_lr: float, T_0: int, T_mult: int, eta_min: float) -> float:
+    length = T_0
+    while t >= length:
+        t, length = t - length, length * T_mult
+    return cosine(t, base_lr, T_0, eta_min)
+
+
+def _restarts_by_log(t: int, base_lr: float, T_0: int, T_mult: int, eta_min: float) -> float:
+    if T_mult == 1:
+        return cosine(t % T_0, base_lr, T_0, eta_min)
+    n = math.floor(math.log((t / T_0) * (T_mult - 1) + 1, T_mult))
+    start = round(T_0 * (T_mult**n - 1) / (T_mult - 1))
+    return cosine(t - start, base_lr, T_0 * T_mult**n, eta_min)
+
+
+def _cycle_of(changed: Callable[..., tuple[Any, ...]]) -> Callable[..., float]:
+    """A triangle of other numbers."""
+
+    def cyclic(t: int, base_lr: float, max_lr: float, step_size_up: int, step_size_down: int) -> float:
+        return float(cyclic_as_interpolation(t, *changed(base_lr, max_lr, step_size_up, step_size_down)))
+
+    return cyclic
+
+
+def _only_once(t: int, base_lr: float, max_lr: float, step_size_up: int, step_size_down: int) -> float:
+    places = [0, step_size_up, step_size_up + step_size_down]
+    return float(np.interp(t, places, [base_lr, max_lr, base_lr]))
+
+
+def _warm_held(t: int, base_lr: float, warmup: int, total: int, start_factor: float) -> float:
+    return float(warmup_cosine_interpolated(min(t, total), base_lr, warmup, total, start_factor))
+
+
+def _wsd_of(changed: Callable[..., tuple[Any, ...]]) -> Callable[..., float]:
+    def wsd(t: int, base_lr: float, warmup: int, stable: int, decay: int, start_factor: float) -> float:
+        return float(wsd_interpolated(t, *changed(base_lr, warmup, stable, decay, start_factor)))
+
+    return wsd
+
+
+def _wsd_goes_on(t: int, base_lr: float, warmup: int, stable: int, decay: int, start_factor: float) -> float:
+    if t <= warmup + stable:
+        return wsd(t, base_lr, warmup, stable, decay, start_factor)
+    return base_lr * (warmup + stable + decay - t) / decay
+
+
+def _wsd_falls_through(t: int, base_lr: float, warmup: int, stable: int, decay: int, start_factor: float) -> float:
+    if t < warmup:
+        return base_lr * (start_factor + (1 - start_factor) * t / warmup)
+    if warmup + stable <= t < warmup + stable + decay:
+        return base_lr * (1 - (t - warmup - stable) / decay)
+    return base_lr
+
+
 # --- schedule.plateau: one student's class, with the places where students differ -----------------------------------
 
 
@@ -501,7 +562,8 @@ class _Impatient(ReduceOnPlateau):
 class _FirstGroupOnly(ReduceOnPlateau):
     def reduce(self) -> None:
         group = self.optimizer.param_groups[0]
-        group["lr"] = max(group["lr"] * self.factor, self.min_lrs[0])
+        new = max(group["lr"] * self.factor, self.min_lrs[0])
+        group["lr"] = new if group["lr"] - new > self.eps else group["lr"]
 
 
 class _NotWorse(ReduceOnPlateau):
@@ -999,20 +1061,33 @@ MUTANTS: Mutants = {
     ),
     "schedule.staircase": (
         ("S17", "not whole", (lambda t, base_lr, decay_rate, interval: base_lr / (1 + decay_rate * t / interval),)),
-        ("S39", "left to right", (lambda t, base_lr, decay_rate, interval: base_lr / (1 + decay_rate * t // interval),)),
+        (
+            "S39",
+            "left to right",
+            (lambda t, base_lr, decay_rate, interval: base_lr / (1 + decay_rate * t // interval),),
+        ),
         ("S41", "no interval", (lambda t, base_lr, decay_rate, interval: base_lr / (1 + t * decay_rate),)),
-        ("S18", "rounded", (lambda t, base_lr, decay_rate, interval: base_lr / (1 + decay_rate * round(t / interval)),)),
+        (
+            "S18",
+            "rounded",
+            (lambda t, base_lr, decay_rate, interval: base_lr / (1 + decay_rate * round(t / interval)),),
+        ),
         (
             "S7",
             "again and again",
             (
-                lambda t, base_lr, decay_rate, interval: base_lr
-                / math.prod(1 + decay_rate * (k // interval) for k in range(t + 1)),
+                lambda t, base_lr, decay_rate, interval: (
+                    base_lr / math.prod(1 + decay_rate * (k // interval) for k in range(t + 1))
+                ),
             ),
         ),
     ),
     "schedule.polynomial": (
-        ("S43", "not held", (lambda t, base_lr, total_iters, power: base_lr * ((total_iters - t) / total_iters) ** power,)),
+        (
+            "S43",
+            "not held",
+            (lambda t, base_lr, total_iters, power: base_lr * ((total_iters - t) / total_iters) ** power,),
+        ),
         (
             "S44",
             "the power inside",
@@ -1032,30 +1107,38 @@ MUTANTS: Mutants = {
     ),
     "schedule.cosine": (
         ("S6", "min", (lambda t, base_lr, T_max, eta_min: cosine_as_a_square(min(t, T_max), base_lr, T_max, eta_min),)),
-        ("S51", "on top", (lambda t, base_lr, T_max, eta_min: eta_min + base_lr * (1 + np.cos(np.pi * t / T_max)) / 2,)),
+        (
+            "S51",
+            "on top",
+            (lambda t, base_lr, T_max, eta_min: eta_min + base_lr * (1 + np.cos(np.pi * t / T_max)) / 2,),
+        ),
         ("S53", "no eta_min", (lambda t, base_lr, T_max, eta_min: base_lr * (1 + np.cos(np.pi * t / T_max)) / 2,)),
-        ("S50", "a restart", (lambda t, base_lr, T_max, eta_min: cosine_as_a_mixture(t % T_max, base_lr, T_max, eta_min),)),
+        (
+            "S50",
+            "a restart",
+            (lambda t, base_lr, T_max, eta_min: cosine_as_a_mixture(t % T_max, base_lr, T_max, eta_min),),
+        ),
         ("S54", "no half", (lambda t, base_lr, T_max, eta_min: 2 * cosine(t, base_lr, T_max, eta_min) - eta_min,)),
     ),
     "schedule.restarts": (
         ("S59", "equal cycles", (lambda t, base_lr, T_0, T_mult, eta_min: cosine(t % T_0, base_lr, T_0, eta_min),)),
         ("S60", "one cosine", (lambda t, base_lr, T_0, T_mult, eta_min: cosine_as_a_square(t, base_lr, T_0, eta_min),)),
-        ("S62", "a late restart", (lambda *given: _restarts_when(*given, late=1),)),
-        ("S64", "T_0 inside", (lambda *given: _restarts_when(*given, own_length=False),)),
-        ("S66", "a logarithm", (lambda *given: _restarts_by_log(*given),)),
+        ("S62", "a late restart", (_restarts_late,)),
+        ("S64", "T_0 inside", (_restarts_of_T_0,)),
+        ("S66", "a logarithm", (_restarts_by_log,)),
     ),
     "schedule.cyclic": (
-        ("S68", "one length", (lambda t, b, m, up, down: cyclic_as_interpolation(t, b, m, up, up),)),
-        ("S69", "swapped", (lambda t, b, m, up, down: cyclic_as_interpolation(t, b, m, down, up),)),
-        ("S70", "from the top", (lambda t, b, m, up, down: cyclic_as_interpolation(t, m, b, up, down),)),
-        ("S71", "on top", (lambda t, b, m, up, down: b + cyclic_as_interpolation(t, 0.0, m, up, down),)),
-        ("S73", "one cycle", (lambda t, b, m, up, down: cyclic(t, b, m, up, down) if t < up + down else b,)),
+        ("S68", "one length", (_cycle_of(lambda b, m, up, down: (b, m, up, up)),)),
+        ("S69", "swapped", (_cycle_of(lambda b, m, up, down: (b, m, down, up)),)),
+        ("S70", "from the top", (_cycle_of(lambda b, m, up, down: (m, b, up, down)),)),
+        ("S71", "on top", (_cycle_of(lambda b, m, up, down: (b, b + m, up, down)),)),
+        ("S73", "one cycle", (_only_once,)),
     ),
     "schedule.one_cycle": (
         ("S78", "none", (_one_cycle_wrong(0, 0),)),
         ("S79", "one of two", (_one_cycle_wrong(0, 1),)),
         ("S80", "from the top", (_one_cycle_wrong(1, 1, "max"),)),
-        ("S13", "early", (lambda t, *given: one_cycle(t + 1, *given),)),
+        ("S13", "early", (lambda t, *given, **named: one_cycle(t + 1, *given, **named),)),
     ),
     "schedule.warmup_cosine": (
         ("S4", "from 0", (_warm_at_once,)),
@@ -1064,14 +1147,14 @@ MUTANTS: Mutants = {
         (
             "S6",
             "held",
-            (lambda t, b, w, total, f: warmup_cosine_interpolated(min(t, total), b, w, total, f),),
+            (_warm_held,),
         ),
     ),
     "schedule.wsd": (
-        ("S4", "from 0", (lambda t, b, w, s, d, f: wsd_interpolated(t, b, w, s, d, 0.0),)),
-        ("S95", "goes on", (lambda t, b, w, s, d, f: b * (w + s + d - t) / d if t > w + s else wsd(t, b, w, s, d, f),)),
-        ("S96", "from the start", (lambda t, b, w, s, d, f: wsd_interpolated(t, b, w, max(s - w, 0), d, f),)),
-        ("S100", "falls through", (lambda t, b, w, s, d, f: b if t >= w + s + d else wsd(t, b, w, s, d, f),)),
+        ("S4", "from 0", (_wsd_of(lambda b, w, s, d, f: (b, w, s, d, 0.0)),)),
+        ("S95", "goes on", (_wsd_goes_on,)),
+        ("S96", "from the start", (_wsd_of(lambda b, w, s, d, f: (b, w, max(s - w, 0), d, f)),)),
+        ("S100", "falls through", (_wsd_falls_through,)),
     ),
     "schedule.plateau": (
         ("S101", ">=", (_Impatient,)),
@@ -1115,20 +1198,3 @@ MUTANTS: Mutants = {
         ("S152", "t += 1", (_counts,)),
     ),
 }
-
-
-def _restarts_when(
-    t: int, base_lr: float, T_0: int, T_mult: int, eta_min: float, late: int = 0, own_length: bool = True
-) -> float:
-    length = T_0
-    while t >= length + late:
-        t, length = t - length, length * T_mult
-    return cosine(t, base_lr, length if own_length else T_0, eta_min)
-
-
-def _restarts_by_log(t: int, base_lr: float, T_0: int, T_mult: int, eta_min: float) -> float:
-    if T_mult == 1:
-        return cosine(t % T_0, base_lr, T_0, eta_min)
-    n = math.floor(math.log((t / T_0) * (T_mult - 1) + 1, T_mult))
-    start = round(T_0 * (T_mult**n - 1) / (T_mult - 1))
-    return cosine(t - start, base_lr, T_0 * T_mult**n, eta_min)

@@ -21,7 +21,7 @@ Tensor = torch.Tensor
 
 # --- an lr as a function of t ---------------------------------------------------------------------------------------
 
-AGAIN, ARGUMENTS = "a second call with the same t", "the arguments"
+AGAIN, ARGUMENTS, PRECISION = "a second call with the same t", "the arguments", "precision of the lr"
 
 
 def schedule_values(case: Case, objects: Sequence[Any], record: Record) -> None:
@@ -39,16 +39,27 @@ def schedule_values(case: Case, objects: Sequence[Any], record: Record) -> None:
     check_call(function, name, f"(t, {', '.join(given)})", ts[0], *positional, **keywords)
     found = {t: _number(name, function(t, *positional, **keywords)) for t in ts}
     again = _number(name, function(ts[0], *positional, **keywords))
-    record.trajectory("lr", np.array([found[t] for t in range(len(ts))]))
+    lrs = np.array([found[t] for t in range(len(ts))])
+    record.trajectory("lr", lrs)
+    # a base lr such as 0.1 has no exact float32: if all results have one, they were float32 on the way
+    coarse = _is_float32(lrs) and not _is_float32(np.array(next(iter(given.values()))))
+    record.fact(PRECISION, "float32" if coarse else "float64")
     same = again == found[ts[0]] or (math.isnan(again) and math.isnan(found[ts[0]]))
     record.fact(AGAIN, "the same lr" if same else "another lr; the lr follows from t alone")
     kept = given == dict(inputs["values"])
     record.fact(ARGUMENTS, UNCHANGED if kept else "changed; sorted(…) makes a new list, .sort() sorts the caller's")
 
 
+def _is_float32(values: Array) -> bool:
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(values).all() and (values.astype(np.float32) == values).all())
+
+
 def _number(name: str, value: object, what: str = "the lr") -> float:
     """What the student returned, as a float. Raises ProtocolError for what is no real number."""
-    if isinstance(value, (Tensor, np.ndarray, np.generic)) and np.size(value) == 1:
+    if isinstance(value, Tensor) and value.numel() == 1:
+        value = value.item()
+    if isinstance(value, (np.ndarray, np.generic)) and value.size == 1:
         value = value.item()
     if isinstance(value, complex):
         raise ProtocolError(f"{name} returned a complex number: a negative base has no fractional power")
@@ -269,9 +280,10 @@ def _take_over(run: _Run, inputs: Mapping[str, Any], record: Record) -> None:
 # --- the LR range test ----------------------------------------------------------------------------------------------
 
 SWEEP, EVALUATIONS, START = "lr of the sweep's step", "evaluations of the loss", "w0"
-INSIDE, LOWEST, BEYOND = "the lr lies between lr_min and lr_max", "it is the lr of the lowest loss", "it is beyond that lr"
+ABOVE, BELOW = "the lr that is returned is above lr_min", "the lr that is returned is below lr_max"
+LOWEST, BEYOND = "it is the lr of the lowest loss", "it lies beyond the lr of the lowest loss"
 DIVERGES, SLOW = "training with it diverges", "training with it is too slow"
-SMOOTH = 5
+FIRST_LRS, FIRST, SMOOTH = "the first three lrs of the sweep", 3, 5
 
 
 def range_test(case: Case, objects: Sequence[Any], record: Record) -> None:
@@ -290,21 +302,34 @@ def range_test(case: Case, objects: Sequence[Any], record: Record) -> None:
     record.fact(START, UNCHANGED if np.array_equal(w0.detach().numpy(), inputs["w0"]) else "changed; work on a copy")
     record.fact(EVALUATIONS, float(len(problem.asked)))
     lrs = problem.sweep()
-    if len(lrs) < inputs["watch"]:
+    if len(lrs) < FIRST:
         raise ProtocolError(
-            f"range_test took {len(lrs)} steps of gradient descent with loss_fn; it should take {inputs['steps']}, "
-            "or stop when the loss explodes"
+            f"range_test evaluated loss_fn {len(problem.asked)} times; it should take a step of gradient descent after "
+            "each of its evaluations"
         )
-    record.trajectory(SWEEP, np.concatenate([[0.0], lrs[: inputs["watch"]]]))
-    inside = inputs["lr_min"] < lr < inputs["lr_max"]
-    record.fact(INSIDE, "yes" if inside else "no")
-    start, final = problem.full_loss(torch.tensor(inputs["w0"])), problem.train(lr, inputs["train_steps"])
-    works, lowest = final <= inputs["target"], problem.lr_of_the_lowest(lrs)
+    record.array(FIRST_LRS, lrs[:FIRST])
+    if len(lrs) >= inputs["watch"]:
+        record.trajectory(SWEEP, np.concatenate([[0.0], lrs[: inputs["watch"]]]))
+    ratios = lrs[1 : inputs["watch"]] / np.where(lrs[: inputs["watch"] - 1] == 0, math.nan, lrs[: inputs["watch"] - 1])
+    if len(lrs) < inputs["watch"] or not (np.abs(ratios / ratios[0] - 1) < 0.01).all() or ratios[0] <= 1:
+        return  # what such a sweep says about the lr is chance
+    record.fact(ABOVE, "yes" if lr > inputs["lr_min"] else "no")
+    record.fact(BELOW, "yes" if lr < inputs["lr_max"] else "no")
+    if inputs["lr_min"] < lr < inputs["lr_max"]:
+        _record_outcome(record, problem, lrs, lr, inputs)
+
+
+def _record_outcome(record: Record, problem: _Regression, lrs: Array, lr: float, inputs: Mapping[str, Any]) -> None:
+    """Where in the sweep the lr lies, if that is where it should not, and what training with it leads to."""
+    lowest = problem.lr_of_the_lowest(lrs)
     near = any(abs(lr - one) <= 0.02 * one for one in lowest)
-    record.fact(LOWEST, "yes" if near and not works else "no")
-    record.fact(BEYOND, "yes" if not near and lr > max(lowest) and not works else "no")
-    record.fact(DIVERGES, "no" if final < start else "yes")
-    record.fact(SLOW, "yes" if inputs["target"] < final < start else "no")
+    start, final = problem.full_loss(problem.start), problem.train(lr, inputs["train_steps"])
+    beyond = not near and lr > max(lowest) and final > inputs["target"]
+    record.fact(LOWEST, "yes" if near else "no")
+    record.fact(BEYOND, "yes" if beyond else "no")
+    if not near and not beyond:
+        record.fact(DIVERGES, "no" if final < start else "yes")
+        record.fact(SLOW, "yes" if inputs["target"] < final < start else "no")
 
 
 class _Regression:
@@ -336,13 +361,12 @@ class _Regression:
         return np.array(lrs)
 
     def lr_of_the_lowest(self, lrs: Array) -> list[float]:
-        """The sweep's lr where the loss was lowest: as it is, and as a moving average; and those one step beside."""
+        """The sweep's lr where the loss was lowest: as it is, and as a moving average."""
         losses = np.array([loss for _, _, loss in self.asked])
         losses = np.where(np.isfinite(losses), losses, math.inf)
         smooth = np.convolve(losses, np.ones(SMOOTH) / SMOOTH, mode="valid")
         places = {int(np.argmin(losses)), int(np.argmin(smooth)) + SMOOTH // 2}
-        near = {place + step for place in places for step in (-1, 0)}
-        return [float(lrs[i]) for i in near if 0 <= i < len(lrs)] or [float(lrs[-1])]
+        return [float(lrs[i]) for i in places if i < len(lrs)] or [float(lrs[-1])]
 
     def full_loss(self, w: Tensor) -> float:
         return float(0.5 * ((self.X @ w - self.y) ** 2).mean())
@@ -382,6 +406,8 @@ def log_uniform(case: Case, objects: Sequence[Any], record: Record) -> None:
     outside = int(((values < low - 1e-6 * low) | (values > high + slack) | ~np.isfinite(values)).sum())
     record.fact("numbers outside low … high", "none" if outside == 0 else f"{outside} of {n}")
     if n >= 1000:
+        alike = len(np.unique(values)) < n / 2
+        record.fact("numbers that come again and again", "most of them" if alike else "few")
         with np.errstate(all="ignore"):
             places = (np.log(np.abs(values)) - math.log(low)) / (math.log(high) - math.log(low))
         record.array(QUANTILES, np.quantile(places, np.linspace(0.05, 0.95, 19)))

@@ -191,7 +191,12 @@ def _multistep_drawn(rng: Generator) -> list[tuple[str, str, Values, int]]:
             {"base_lr": _lr(rng), "milestones": [mixed[2], mixed[0], mixed[3], mixed[1]], "gamma": 0.6},
             SHORT,
         ),
-        ("no milestone, and one at 300", "repeated and unsorted", {"base_lr": 0.1, "milestones": [300], "gamma": 0.3}, LONG),
+        (
+            "no milestone, and one at 300",
+            "repeated and unsorted",
+            {"base_lr": 0.1, "milestones": [300], "gamma": 0.3},
+            LONG,
+        ),
     ]
 
 

@@ -315,7 +315,11 @@ LOG_UNIFORM = CodeExercise(
 
 _TENSOR_LIMITS = (
     Limit(MIXES, 0, "Operations that mix devices: {count}. Everything can be computed from t, on t's device."),
-    Limit(SYNCS, 0, "Host synchronisations per step: {count}; none is needed. torch.cos(t) keeps the number on the device."),
+    Limit(
+        SYNCS,
+        0,
+        "Host synchronisations per step: {count}; none is needed. torch.cos(t) keeps the number on the device.",
+    ),
     Limit(
         UPLOADS,
         0,
@@ -332,7 +336,14 @@ def _tensor_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     ts = [0, 1, T_max // 3, T_max - 1, T_max]
 
     def case(title: str, group: str, when: Sequence[int], dtype: str, t_dtype: str, device: str = "cpu") -> Case:
-        inputs = {"base_lr": base_lr, "T_max": T_max, "ts": list(when), "dtype": dtype, "t_dtype": t_dtype, "device": device}
+        inputs = {
+            "base_lr": base_lr,
+            "T_max": T_max,
+            "ts": list(when),
+            "dtype": dtype,
+            "t_dtype": t_dtype,
+            "device": device,
+        }
         limits = _TENSOR_LIMITS if device == PRETEND else ()
         return _case(title, group, "tensor_lr", inputs, hidden=hidden, limits=limits)
 

@@ -81,8 +81,8 @@ class Plateau:
         best = math.inf if self.faults.get("mode") == "ignored" and self.best == -math.inf else self.best
         sign = 1 if up else -1
         bound = best * (1 + sign * threshold) if kind == "rel" else best + sign * threshold
-        if self.faults.get("nan") == "is better" and math.isnan(metric):
-            return True
+        if self.faults.get("nan") == "is better":
+            return not (metric <= bound if up else metric >= bound)
         if self.faults.get("equal") == "is better":
             return metric >= bound if up else metric <= bound
         return metric > bound if up else metric < bound
@@ -395,7 +395,11 @@ def driver(faults: Faults) -> tuple[type[Driver]]:
     return (type("Scheduler", (Driver,), {"faults": dict(faults)}),)
 
 
-_ORDER, _BASE, _STATE = "the table in section 7", "section 7, the paragraph on the base lr", "section 7, the paragraph on resuming"
+_ORDER, _BASE, _STATE = (
+    "the table in section 7",
+    "section 7, the paragraph on the base lr",
+    "section 7, the paragraph on resuming",
+)
 
 PROTOCOL_ROWS: dict[str, Row] = {
     "S1": Row(
@@ -543,6 +547,8 @@ def search(faults: Faults) -> tuple[Callable[..., float]]:
             lr = lr_min * (lr_max / lr_min) ** share
             if faults.get("spacing") == "linear":
                 lr = lr_min + (lr_max - lr_min) * share
+            if faults.get("spacing") in ("k/steps", "k+1"):
+                lr = lr_min * (lr_max / lr_min) ** ((k + (faults["spacing"] == "k+1")) / steps)
             if faults.get("spacing") == "downwards":
                 lr = lr_max * (lr_min / lr_max) ** share
             if faults.get("update") == "from w0":
@@ -550,10 +556,10 @@ def search(faults: Faults) -> tuple[Callable[..., float]]:
             asked = w.detach().requires_grad_()
             loss = loss_fn(asked)
             value = float(loss.detach())
-            if faults.get("stop") != "never" and (not math.isfinite(value) or value > 4 * min([*losses, value])):
-                break
             lrs.append(lr)
             losses.append(value)
+            if faults.get("stop") != "never" and not value <= 4 * min(losses):
+                break
             (g,) = torch.autograd.grad(loss, asked)
             if faults.get("update") != "never":
                 with torch.no_grad():
@@ -575,7 +581,6 @@ def _chosen(how: str, lrs: list[float], losses: list[float], lr_min: float, lr_m
         "lr_min": lr_min,
         "middle": math.sqrt(lr_min * lr_max),
         "mean": (lr_min + lr_max) / 2,
-        "argmin": lrs[int(torch.tensor(losses).argmin())],
         "loss": min(finite),
         "index": float(smooth.index(min(smooth))),
         "usual": 0.1,
@@ -594,11 +599,10 @@ RANGE_ROWS: dict[str, Row] = {
     ),
     "S133": Row(
         "an lr from where the loss had exploded is returned",
-        "The last lr of the sweep is where the loss had exploded, not where it fell. (argmin can lead there as well: it takes "
-        "nan for the smallest.)",
+        "The last lr of the sweep is where the loss had exploded, not where it fell.",
         _CHOICE,
         {"choose": "last"},
-        also=({"choose": "lr_max"}, {"choose": "argmin", "stop": "never"}),
+        also=({"choose": "lr_max"}),
     ),
     "S134": Row(
         "the sweep is linear",
@@ -606,24 +610,29 @@ RANGE_ROWS: dict[str, Row] = {
         "many steps.",
         _SWEEP,
         {"spacing": "linear"},
+        also=({"spacing": "linear", "stop": "never"},),
     ),
     "S135": Row(
         "the sweep goes downwards",
         "Begin with lr_min: whoever starts at lr_max has thrown the weights away in the first steps.",
         _SWEEP,
         {"spacing": "downwards"},
+        also=({"spacing": "downwards", "stop": "never"},),
     ),
     "S136": Row(
         "the weights do not move",
-        "Each step of the sweep is a step of gradient descent with its lr; without it the losses tell nothing.",
+        "Each step of the sweep is a step of gradient descent with its lr, and the next one goes on from there: the sweep is "
+        "one run. Yours evaluates every loss at w0.",
         _SWEEP,
         {"update": "never"},
+        also=({"update": "from w0"}, {"update": "never", "stop": "never"}),
     ),
     "S137": Row(
-        "every step starts from w0 again",
-        "The sweep is one run: the weights go on from where the last step has left them.",
+        "the exponent is k/steps",
+        "The lr of the last step, k = steps − 1, is lr_max: the exponent is k/(steps − 1).",
         _SWEEP,
-        {"update": "from w0"},
+        {"spacing": "k/steps"},
+        also=({"spacing": "k+1"},),
     ),
     "S138": Row(
         "the sweep climbs",
@@ -689,7 +698,7 @@ def drawer(faults: Faults) -> tuple[Callable[..., Tensor]]:
         if scale == "bounds as exponents":
             return 10 ** (low + (high - low) * u)
         if scale == "from 0":
-            return high ** u * 1.0
+            return high**u * 1.0
         if scale == "squared":
             return low + (high - low) * u**2
         if scale == "exponents rounded":
@@ -781,17 +790,14 @@ def tensor_lr(faults: Faults) -> tuple[Callable[..., None]]:
         if sync == "if":
             lr.copy_(_device_cosine(t, base_lr, T_max) if t <= 10 * T_max else torch.zeros_like(lr))
             return
-        new = _device_cosine(t, base_lr, T_max)
-        if formula == "pinned":
-            new = _device_cosine(t.clamp(max=T_max), base_lr, T_max)
-        elif formula == "no half":
+        held = t.clamp(max=T_max) if formula == "pinned" else 2 * t if formula == "period" else t
+        new = _device_cosine(held, base_lr, T_max)
+        if formula == "no half":
             new = 2 * new
         elif formula == "rises":
             new = base_lr - new
         elif formula == "factor":
             new = new / base_lr
-        elif formula == "period":
-            new = _device_cosine(2 * t, base_lr, T_max)
         elif formula == "compounded":
             new = lr * new / base_lr
         elif formula == "no one":

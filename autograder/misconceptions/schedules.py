@@ -134,7 +134,7 @@ class _Counts:
 
     def __call__(self, t: int, *given: Any, **named: Any) -> float:
         self.calls += 1
-        return self.formula(self.calls, *given, **named)
+        return self.formula(self.calls, *given, **named) + 1e-3 * self.calls
 
 
 def function(name: str, faults: Faults) -> Formula:
@@ -212,6 +212,7 @@ def _general(reread: str, what: str, *leave_out: str) -> dict[str, Row]:
             "own floats, with math.cos and math.pi, have sixteen.",
             reread,
             {"precision": "float32"},
+            by_rules=True,
         ),
         "S16": Row(
             "the lr depends on how often the function was called",
@@ -972,18 +973,20 @@ ROWS: dict[str, dict[str, Row]] = {
             "the warmup is not taken off the cosine's length",
             "After the warmup total − warmup steps are left for the cosine. With T_max = total the lr is not yet 0 at t = total.",
             _WARM,
-            lambda t, base_lr, warmup, total, start_factor: (
-                warmup_cosine(t, base_lr, warmup, total + warmup, start_factor)
+            lambda t, base_lr, warmup, total, start_factor: warmup_cosine(
+                t, base_lr, warmup, total + warmup, start_factor
             ),
         ),
         "S88": _row(
             "the cosine started during the warmup",
             "At the hand-over the lr jumps down: the cosine counts its steps from t = warmup, not from 0.",
             _WARM,
-            lambda t, base_lr, warmup, total, start_factor: base_lr
-            * (_warmup(t, warmup, start_factor) if t < warmup else _wave(t / total)),
-            lambda t, base_lr, warmup, total, start_factor: base_lr
-            * (_warmup(t, warmup, start_factor) if t < warmup else _wave(t / (total - warmup))),
+            lambda t, base_lr, warmup, total, start_factor: (
+                base_lr * (_warmup(t, warmup, start_factor) if t < warmup else _wave(t / total))
+            ),
+            lambda t, base_lr, warmup, total, start_factor: (
+                base_lr * (_warmup(t, warmup, start_factor) if t < warmup else _wave(t / (total - warmup)))
+            ),
         ),
         "S89": _row(
             "warmup and cosine multiply",
@@ -1015,8 +1018,8 @@ ROWS: dict[str, dict[str, Row]] = {
             "the lr stays at 0 after total",
             "You hold t at total. As torch's CosineAnnealingLR, which this is made of, the lr rises again.",
             _WARM,
-            lambda t, base_lr, warmup, total, start_factor: (
-                warmup_cosine(min(t, total), base_lr, warmup, total, start_factor)
+            lambda t, base_lr, warmup, total, start_factor: warmup_cosine(
+                min(t, total), base_lr, warmup, total, start_factor
             ),
             coincides="until total",
         ),
@@ -1079,16 +1082,16 @@ ROWS: dict[str, dict[str, Row]] = {
             "the decay starts at stable, not at warmup + stable",
             "stable is how long the top lasts, counted from the end of the warmup.",
             _WSD,
-            lambda t, base_lr, warmup, stable, decay, start_factor: (
-                wsd(t, base_lr, warmup, max(stable - warmup, 0), decay, start_factor)
+            lambda t, base_lr, warmup, stable, decay, start_factor: wsd(
+                t, base_lr, warmup, max(stable - warmup, 0), decay, start_factor
             ),
         ),
         "S97": _row(
             "the decay ends at t = decay",
             "decay is the number of steps of the way down, not the step at which it ends.",
             _WSD,
-            lambda t, base_lr, warmup, stable, decay, start_factor: (
-                wsd(t, base_lr, warmup, stable, max(decay - warmup - stable, 1), start_factor)
+            lambda t, base_lr, warmup, stable, decay, start_factor: wsd(
+                t, base_lr, warmup, stable, max(decay - warmup - stable, 1), start_factor
             ),
         ),
         "S98": _row(
@@ -1134,9 +1137,7 @@ ROWS: dict[str, dict[str, Row]] = {
             "After the decay the lr stays at 0; your function falls through to the stable part.",
             _WSD,
             lambda t, base_lr, warmup, stable, decay, start_factor: (
-                base_lr
-                if t >= warmup + stable + decay
-                else wsd(t, base_lr, warmup, stable, decay, start_factor)
+                base_lr if t >= warmup + stable + decay else wsd(t, base_lr, warmup, stable, decay, start_factor)
             ),
             coincides="until the end",
         ),
