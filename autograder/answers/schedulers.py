@@ -228,19 +228,10 @@ def one_cycle_as_torch(
     t: int, max_lr: float, total_steps: int, pct_start: float, div_factor: float, final_div_factor: float
 ) -> float:
     first = max_lr / div_factor
-    phases = [
-        (float(pct_start * total_steps) - 1, first, max_lr),
-        (total_steps - 1, max_lr, first / final_div_factor),
-    ]
-    start = 0.0
-    for end, low, high in phases:
-        if t <= end:
-            break
-        start = end
-    share = (t - (0.0 if (low, high) == phases[0][1:] else start)) / (
-        end - (0.0 if (low, high) == phases[0][1:] else start)
-    )
-    return high + (low - high) / 2.0 * (math.cos(math.pi * share) + 1)
+    top = float(pct_start * total_steps) - 1
+    phases = [(0.0, top, first, max_lr), (top, total_steps - 1, max_lr, first / final_div_factor)]
+    start, end, low, high = phases[0] if t <= top else phases[1]
+    return high + (low - high) / 2.0 * (math.cos(math.pi * (t - start) / (end - start)) + 1)
 
 
 def one_cycle_in_numpy(
@@ -489,10 +480,8 @@ class ReduceOnPlateau:
 
     def better(self, metric: float) -> bool:
         sign = -1 if self.mode == "min" else 1
-        if self.threshold_mode == "rel":
-            bound = self.best * (1 + sign * self.threshold)
-        else:
-            bound = self.best + sign * self.threshold
+        change = sign * self.threshold
+        bound = self.best * (1 + change) if self.threshold_mode == "rel" else self.best + change
         return sign * metric > sign * bound
 
     def reduce(self) -> None:
@@ -569,10 +558,8 @@ class _FirstGroupOnly(ReduceOnPlateau):
 class _NotWorse(ReduceOnPlateau):
     def better(self, metric: float) -> bool:
         sign = -1 if self.mode == "min" else 1
-        if self.threshold_mode == "rel":
-            bound = self.best * (1 + sign * self.threshold)
-        else:
-            bound = self.best + sign * self.threshold
+        change = sign * self.threshold
+        bound = self.best * (1 + change) if self.threshold_mode == "rel" else self.best + change
         return not sign * metric <= sign * bound
 
 
@@ -902,8 +889,7 @@ def _fetches(lr: Tensor, t: Tensor, base_lr: float, T_max: int) -> None:
 
 
 def _rebinds(lr: Tensor, t: Tensor, base_lr: float, T_max: int) -> Tensor:
-    lr = base_lr * (1 + torch.cos(math.pi * t / T_max)) / 2
-    return lr
+    return base_lr * (1 + torch.cos(math.pi * t / T_max)) / 2
 
 
 def _holds_t(lr: Tensor, t: Tensor, base_lr: float, T_max: int) -> None:

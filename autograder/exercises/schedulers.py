@@ -19,8 +19,8 @@ QUIZZES = (
             1e-4,
             {
                 1e-4: "Right. Three milestones are reached, the 30 counts twice, and at t = 60 the third drop has happened.",
-                1e-3: "That is two drops. Either the 30 was counted once, or the drop at t = 60 was taken to come later. Three "
-                "entries of the list are ≤ 60.",
+                1e-3: "That is two drops. Either the 30 was counted once, or the drop at t = 60 was taken to come later. "
+                "Three entries of the list are ≤ 60.",
                 1e-2: "That is one drop. Count the entries of the list that are ≤ 60.",
                 1e-5: "One drop too many: 0.1·0.1³.",
                 "other": "Each milestone m ≤ t multiplies the lr by gamma: 0.1·0.1ᵏ with k the number of such entries.",
@@ -35,8 +35,8 @@ QUIZZES = (
             "lr after the loop",
             0.0014916,
             {
-                0.0014916: "Right. The divisors multiply up: 1.1·1.2·…·2.0 = 67.04. The closed form (6.4) would have left 0.05, "
-                "34 times as much.",
+                0.0014916: "Right. The divisors multiply up: 1.1·1.2·…·2.0 = 67.04. The closed form (6.4) would have left "
+                "0.05, 34 times as much.",
                 0.05: "That is (6.4), the closed form: 0.1/(1 + 0.1·10). The loop divides what the last division has left.",
                 0.03855: "That is 0.1/1.1¹⁰, with the same divisor ten times. Here the divisor grows from 1.1 to 2.0.",
                 0.1: "The loop divides lr ten times.",
@@ -52,8 +52,8 @@ QUIZZES = (
             "the lr at t = 150",
             0.05,
             {
-                0.05: "Right. torch's cosine goes on: from 0 at t = 100 it has climbed half-way back at t = 150. A training that "
-                "is made longer by changing the number of epochs alone ends at half the base lr.",
+                0.05: "Right. torch's cosine goes on: from 0 at t = 100 it has climbed half-way back at t = 150. A training "
+                "that is made longer by changing the number of epochs alone ends at half the base lr.",
                 0.0: "Many libraries hold the lr at its minimum. torch's CosineAnnealingLR does not, as (6.7) says.",
                 0.1: "The lr is back at the top at t = 200, after a whole period.",
                 0.075: "Not a line: (1 + cos(1.5·π))/2 = ½.",
@@ -106,8 +106,8 @@ QUIZZES = (
             "the weight decay after the drop",
             "b",
             {
-                "a": "Decoupled means that the decay is outside the gradient. In torch's AdamW the factor is 1 − lr·weight_decay: "
-                "the lr is in it.",
+                "a": "Decoupled means that the decay is outside the gradient. In torch's AdamW the factor is "
+                "1 − lr·weight_decay: the lr is in it.",
                 "b": "Right. 1 − lr·λ goes from 1 − 10⁻⁴ to 1 − 10⁻⁵ per step. Whoever drops the lr to a tenth drops the decay "
                 "with it; the paper multiplies λ by the schedule alone, without the base lr.",
                 "c": "It becomes weaker: lr·λ is a tenth of what it was.",

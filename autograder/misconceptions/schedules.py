@@ -971,7 +971,8 @@ ROWS: dict[str, dict[str, Row]] = {
         ),
         "S5": _row(
             "the warmup is not taken off the cosine's length",
-            "After the warmup total − warmup steps are left for the cosine. With T_max = total the lr is not yet 0 at t = total.",
+            "After the warmup total − warmup steps are left for the cosine. With T_max = total the lr is not yet 0 at the "
+            "end.",
             _WARM,
             lambda t, base_lr, warmup, total, start_factor: warmup_cosine(
                 t, base_lr, warmup, total + warmup, start_factor
