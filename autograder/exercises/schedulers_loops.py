@@ -308,7 +308,6 @@ LOG_UNIFORM = CodeExercise(
         "by the same factor.",
         "u = torch.rand(n, generator=generator); low * (high / low) ** u.",
     ),
-    forbidden=("torch.distributions",),
 )
 
 # --- schedule.tensor_lr ---------------------------------------------------------------------------------------------
