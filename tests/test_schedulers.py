@@ -369,7 +369,7 @@ def _yields(t: int, base_lr: float, step_size: int, gamma: float) -> Any:
         ("schedule.step", lambda base_lr, step_size, gamma: 0.1, "The check calls step(t, base_lr, step_size, gamma)"),
         (
             "schedule.polynomial",
-            lambda t, base_lr, total_iters, power: base_lr * (-1.0) ** power,
+            lambda t, base_lr, total_iters, power: base_lr + 1j,
             "returned a complex number",
         ),
         ("schedule.protocol", answers.step, "Scheduler should be a class"),

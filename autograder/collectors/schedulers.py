@@ -215,7 +215,7 @@ class _Run:
             raise ProtocolError(f"the schedule is asked with t, an int, and base_lr; t is {_kind(t)}")
         if not 0 <= t < len(self.inputs["factors"]):
             raise ProtocolError(f"the schedule is asked for t = {t}; t goes up from 0, by 1 in every step()")
-        return float(base_lr) * self.inputs["factors"][t] + self.inputs["offset"]
+        return float(float(base_lr) * self.inputs["factors"][t] + self.inputs["offset"])
 
     def round(self, number: int) -> None:
         order = self.inputs.get("order", "right")
@@ -466,7 +466,7 @@ def tensor_lr(case: Case, objects: Sequence[Any], record: Record) -> None:
 
 def _device_facts(record: Record, sections: Sequence[Any]) -> None:
     for name, kind in ((MIXES, "mixes"), (SYNCS, "syncs"), (UPLOADS, "uploads")):
-        worst = max((getattr(section, kind) for section in sections), key=len, default=[])
+        worst: list[Any] = max((getattr(section, kind) for section in sections), key=len, default=[])
         record.fact(name, float(len(worst)))
         record.fact(f"{name}: where", event_lines(worst))
     record.fact(LAUNCHES, float(max(section.launches for section in sections)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -33,6 +33,8 @@ FORBIDDEN = (
 )
 
 Values = Mapping[str, Any]
+#: (title, group, values, last t)
+Drawn = tuple[str, str, Values, int]
 Generator = np.random.Generator
 Scheduler = lr_scheduler.LRScheduler
 
@@ -135,8 +137,8 @@ SHORT, LONG = 60, 300
 class Form:
     """One closed form: its cases by group, each with its values and its last t; `drawn` makes hidden values like those."""
 
-    visible: tuple[tuple[str, str, Values, int], ...]
-    drawn: Callable[[Generator], list[tuple[str, str, Values, int]]]
+    visible: tuple[Drawn, ...]
+    drawn: Callable[[Generator], Sequence[Drawn]]
 
 
 def _case(name: str, title: str, group: str, values: Values, last: int, *, hidden: bool, number: int) -> Case:
@@ -162,17 +164,19 @@ def _unlike_half(rng: Generator) -> float:
     return rounded(rng.uniform(0.55, 0.9) if rng.uniform() < 0.5 else rng.uniform(0.1, 0.4))
 
 
-def _step_drawn(rng: Generator) -> list[tuple[str, str, Values, int]]:
-    return [
+def _step_drawn(rng: Generator) -> Sequence[Drawn]:
+    plain: list[Drawn] = [
         ("other numbers", "schedule", {"base_lr": _lr(rng), "step_size": int(rng.integers(5, 12)), "gamma": g}, SHORT)
         for g in (_unlike_half(rng), _unlike_half(rng))
-    ] + [
+    ]
+    return [
+        *plain,
         ("every step", "edges", {"base_lr": _lr(rng), "step_size": 1, "gamma": rounded(rng.uniform(0.8, 0.95))}, SHORT),
         ("gamma above 1", "edges", {"base_lr": _lr(rng), "step_size": int(rng.integers(40, 80)), "gamma": 1.3}, LONG),
     ]
 
 
-def _multistep_drawn(rng: Generator) -> list[tuple[str, str, Values, int]]:
+def _multistep_drawn(rng: Generator) -> Sequence[Drawn]:
     def milestones(count: int) -> list[int]:
         return sorted(int(m) for m in rng.choice(np.arange(3, SHORT - 3), count, replace=False))
 
@@ -200,7 +204,7 @@ def _multistep_drawn(rng: Generator) -> list[tuple[str, str, Values, int]]:
     ]
 
 
-def _exponential_drawn(rng: Generator) -> list[tuple[str, str, Values, int]]:
+def _exponential_drawn(rng: Generator) -> Sequence[Drawn]:
     return [
         ("other numbers", "schedule", {"base_lr": _lr(rng), "gamma": rounded(rng.uniform(0.75, 0.97))}, SHORT),
         ("a fast decay", "schedule", {"base_lr": _lr(rng), "gamma": rounded(rng.uniform(0.3, 0.45))}, SHORT),
@@ -209,7 +213,7 @@ def _exponential_drawn(rng: Generator) -> list[tuple[str, str, Values, int]]:
     ]
 
 
-def _inverse_drawn(rng: Generator) -> list[tuple[str, str, Values, int]]:
+def _inverse_drawn(rng: Generator) -> Sequence[Drawn]:
     return [
         ("other numbers", "schedule", {"base_lr": _lr(rng), "decay_rate": rounded(rng.uniform(0.05, 0.3))}, SHORT),
         ("300 steps", "long runs", {"base_lr": _lr(rng), "decay_rate": rounded(rng.uniform(0.01, 0.03))}, LONG),
@@ -217,8 +221,8 @@ def _inverse_drawn(rng: Generator) -> list[tuple[str, str, Values, int]]:
     ]
 
 
-def _staircase_drawn(rng: Generator) -> list[tuple[str, str, Values, int]]:
-    return [
+def _staircase_drawn(rng: Generator) -> Sequence[Drawn]:
+    plain: list[Drawn] = [
         (
             "other numbers",
             "schedule",
@@ -226,13 +230,15 @@ def _staircase_drawn(rng: Generator) -> list[tuple[str, str, Values, int]]:
             SHORT,
         )
         for rate in (rng.uniform(0.2, 0.45), rng.uniform(0.55, 0.9))
-    ] + [
+    ]
+    return [
+        *plain,
         ("an interval of 1", "edges", {"base_lr": _lr(rng), "decay_rate": 0.3, "interval": 1}, SHORT),
         ("300 steps", "edges", {"base_lr": _lr(rng), "decay_rate": 1.7, "interval": int(rng.integers(30, 50))}, LONG),
     ]
 
 
-def _polynomial_drawn(rng: Generator) -> list[tuple[str, str, Values, int]]:
+def _polynomial_drawn(rng: Generator) -> Sequence[Drawn]:
     total = int(rng.integers(30, 50))
     return [
         ("power 2", "schedule", {"base_lr": _lr(rng), "total_iters": total, "power": 2.0}, total),
@@ -243,7 +249,7 @@ def _polynomial_drawn(rng: Generator) -> list[tuple[str, str, Values, int]]:
     ]
 
 
-def _cosine_drawn(rng: Generator) -> list[tuple[str, str, Values, int]]:
+def _cosine_drawn(rng: Generator) -> Sequence[Drawn]:
     T_max, lr = int(rng.integers(30, 50)), _lr(rng)
     return [
         ("to 0", "schedule", {"base_lr": _lr(rng), "T_max": T_max, "eta_min": 0.0}, T_max),
@@ -253,7 +259,7 @@ def _cosine_drawn(rng: Generator) -> list[tuple[str, str, Values, int]]:
     ]
 
 
-def _restarts_drawn(rng: Generator) -> list[tuple[str, str, Values, int]]:
+def _restarts_drawn(rng: Generator) -> Sequence[Drawn]:
     lr, T_0 = _lr(rng), int(rng.integers(7, 12))
     low = rounded(lr / 8)
     return [
@@ -263,7 +269,7 @@ def _restarts_drawn(rng: Generator) -> list[tuple[str, str, Values, int]]:
     ]
 
 
-def _cyclic_drawn(rng: Generator) -> list[tuple[str, str, Values, int]]:
+def _cyclic_drawn(rng: Generator) -> Sequence[Drawn]:
     low, up = _lr(rng), int(rng.integers(8, 14))
     high = rounded(low * rng.uniform(3, 8))
     return [
@@ -277,7 +283,7 @@ def _cyclic_values(base_lr: float, max_lr: float, up: int, down: int) -> Values:
     return {"base_lr": base_lr, "max_lr": max_lr, "step_size_up": up, "step_size_down": down}
 
 
-def _one_cycle_drawn(rng: Generator) -> list[tuple[str, str, Values, int]]:
+def _one_cycle_drawn(rng: Generator) -> Sequence[Drawn]:
     lr = _lr(rng)
     chosen = [
         ("a short one", "schedule", 50, 0.3, 25.0, 10.0),
@@ -301,7 +307,7 @@ def _one_cycle_values(max_lr: float, total: int, share: float, div: float, final
     }
 
 
-def _warmup_drawn(rng: Generator) -> list[tuple[str, str, Values, int]]:
+def _warmup_drawn(rng: Generator) -> Sequence[Drawn]:
     warmup, total = int(rng.integers(8, 14)), int(rng.integers(45, 60))
     factor = rounded(rng.uniform(0.05, 0.3))
     return [
@@ -316,7 +322,7 @@ def _warmup_values(base_lr: float, warmup: int, total: int, start_factor: float)
     return {"base_lr": base_lr, "warmup": warmup, "total": total, "start_factor": start_factor}
 
 
-def _wsd_drawn(rng: Generator) -> list[tuple[str, str, Values, int]]:
+def _wsd_drawn(rng: Generator) -> Sequence[Drawn]:
     warmup, stable, decay = (int(n) for n in (rng.integers(7, 12), rng.integers(20, 26), rng.integers(13, 18)))
     factor = rounded(rng.uniform(0.05, 0.3))
     return [

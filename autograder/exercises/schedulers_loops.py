@@ -36,7 +36,8 @@ def _each_group(groups: int) -> tuple[tuple[str, str], ...]:
 
 def _metrics(rng: Generator, epochs: int) -> list[float]:
     """A loss that falls in jumps: flat pieces with a little noise, small improvements, equal values, bad outliers."""
-    level, found = 2.0, []
+    level = 2.0
+    found: list[float] = []
     while len(found) < epochs:
         level *= rng.uniform(0.75, 0.9)
         piece = level * (1 + 0.03 * rng.standard_normal(int(rng.integers(4, 9))))

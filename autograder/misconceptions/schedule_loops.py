@@ -602,7 +602,7 @@ RANGE_ROWS: dict[str, Row] = {
         "The last lr of the sweep is where the loss had exploded, not where it fell.",
         _CHOICE,
         {"choose": "last"},
-        also=({"choose": "lr_max"}),
+        also=({"choose": "lr_max"},),
     ),
     "S134": Row(
         "the sweep is linear",
