@@ -701,6 +701,11 @@ class _FromTheCurrentLr(Scheduler):
         super().__init__(optimizer, schedule)
 
 
+class _ReadsTheGroups(Scheduler):
+    def get_last_lr(self) -> list[float]:
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+
 class _Silent(Scheduler):
     def look(self) -> None:
         pass
@@ -1156,6 +1161,7 @@ MUTANTS: Mutants = {
         ("S7", "group['lr']", (_Compounds,)),
         ("S9", "param_groups[0]", (_FirstGroup,)),
         ("S10", "overwrites initial_lr", (_FromTheCurrentLr,)),
+        ("S154", "the groups' lrs", (_ReadsTheGroups,)),
         ("S122", "no warning", (_Silent,)),
         ("S127", "no base", (_ForgetsTheBase,)),
         ("S128", "everything", (_SavesAll,)),

@@ -73,6 +73,10 @@ def _kind(value: object) -> str:
         return "None"
     if isinstance(value, (Tensor, np.ndarray)):
         return f"{'a tensor' if isinstance(value, Tensor) else 'an array'} of shape {tuple(value.shape)}"
+    if isinstance(value, torch.optim.Optimizer):
+        return "an optimizer"
+    if callable(value):
+        return "a function"
     if isinstance(value, (list, tuple)):
         return f"a {type(value).__name__} of {len(value)}"
     return f"a {type(value).__name__}"
@@ -193,6 +197,7 @@ def protocol(case: Case, objects: Sequence[Any], record: Record) -> None:
         if number in inputs.get("meddle", ()):
             for group in run.opt.param_groups:
                 group["lr"] = 7.0
+            run.note()
     if stop < inputs["steps"]:
         _take_over(run, inputs, record)
 
@@ -205,7 +210,7 @@ class _Run:
         self.opt = _driven(inputs["lrs"])
         check_call(cls, cls.__name__, "(optimizer, schedule)", self.opt, self.schedule)
         self.scheduler = self._make(self.opt)
-        self._note()
+        self.note()
 
     def _make(self, opt: torch.optim.Optimizer) -> Any:
         return self.cls(opt, self.schedule)
@@ -234,13 +239,13 @@ class _Run:
             self.record.first("warnings later on", "none", "none")
         if wrong:
             self._train()
-        self._note()
+        self.note()
 
     def _train(self) -> None:
-        _record_lrs(self.record, "lr of an optimizer.step()", self.opt)
+        _record_lrs(self.record, "used lr", self.opt)
         self.opt.step()
 
-    def _note(self) -> None:
+    def note(self) -> None:
         last = self.scheduler.get_last_lr()
         if isinstance(last, Tensor) or not isinstance(last, Sequence):
             raise ProtocolError(f"get_last_lr() should return a list, one lr per group, not {_kind(last)}")
@@ -281,7 +286,10 @@ def _take_over(run: _Run, inputs: Mapping[str, Any], record: Record) -> None:
 
 SWEEP, EVALUATIONS, START = "lr of the sweep's step", "evaluations of the loss", "w0"
 ABOVE, BELOW = "the lr that is returned is above lr_min", "the lr that is returned is below lr_max"
-LOWEST, BEYOND = "it is the lr of the lowest loss", "it lies beyond the lr of the lowest loss"
+LOWEST, BEYOND = (
+    "the lr that is returned is that of the lowest loss",
+    "the lr that is returned lies beyond the lowest loss",
+)
 DIVERGES, SLOW = "training with it diverges", "training with it is too slow"
 FIRST_LRS, FIRST, SMOOTH = "the first three lrs of the sweep", 3, 5
 
@@ -308,10 +316,11 @@ def range_test(case: Case, objects: Sequence[Any], record: Record) -> None:
             "each of its evaluations"
         )
     record.array(FIRST_LRS, lrs[:FIRST])
-    if len(lrs) >= inputs["watch"]:
-        record.trajectory(SWEEP, np.concatenate([[0.0], lrs[: inputs["watch"]]]))
+    if len(lrs) < inputs["watch"]:
+        return  # the rest of it is missing, and its lr is chance
+    record.trajectory(SWEEP, np.concatenate([[0.0], lrs[: inputs["watch"]]]))
     ratios = lrs[1 : inputs["watch"]] / np.where(lrs[: inputs["watch"] - 1] == 0, math.nan, lrs[: inputs["watch"] - 1])
-    if len(lrs) < inputs["watch"] or not (np.abs(ratios / ratios[0] - 1) < 0.01).all() or ratios[0] <= 1:
+    if not (np.abs(ratios / ratios[0] - 1) < 0.01).all() or ratios[0] <= 1:
         return  # what such a sweep says about the lr is chance
     record.fact(ABOVE, "yes" if lr > inputs["lr_min"] else "no")
     record.fact(BELOW, "yes" if lr < inputs["lr_max"] else "no")

@@ -189,20 +189,20 @@ RANGES = ((-5.0, 1.5), (-2.3, 4.0), (-4.5, 2.0))
 SWEEP_STEPS, TRAIN_STEPS, ENOUGH = 100, 150, 0.02
 
 
-def _regression(rng: Generator, scale: float, low: float, high: float) -> Inputs:
+def _regression(rng: Generator, scale: float, low: float, high: float, steps: int) -> Inputs:
     """A linear regression whose inputs have this scale: the usable lrs go like 1/scale²."""
     n, d = 192, 5
     X = rng.standard_normal((n, d)) * scale * rng.permutation(np.linspace(1, 1.6, d))
     y = X @ (rng.choice([-1.0, 1.0], d) * rng.uniform(0.5, 2.0, d)) / scale + 0.05 * rng.standard_normal(n)
     stable = 1 / float(np.linalg.eigvalsh(X.T @ X / n)[-1])
-    watch = int(0.8 * (-0.5 - low) / (high - low) * (SWEEP_STEPS - 1))
+    watch = int(0.8 * (-0.5 - low) / (high - low) * (steps - 1))
     return {
         "X": X,
         "y": y,
         "w0": np.zeros(d) + 0.01 / scale,
         "lr_min": rounded(stable * 10**low),
         "lr_max": rounded(stable * 10**high),
-        "steps": SWEEP_STEPS,
+        "steps": steps,
         "batch_size": 96,
         "seed": int(rng.integers(2**31)),
         "watch": watch,
@@ -211,29 +211,28 @@ def _regression(rng: Generator, scale: float, low: float, high: float) -> Inputs
     }
 
 
-_EVALUATED = Limit(
-    EVALUATIONS,
-    SWEEP_STEPS + 2,
-    "The loss is evaluated {count} times; one sweep of {at_most} is all that the test may cost.",
-)
+def _one_sweep(steps: int) -> Limit:
+    says = "The loss is evaluated {count} times; one sweep of `steps` evaluations is all that the test may cost."
+    return Limit(EVALUATIONS, steps + 1, says)
 
 
 def _range_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
-    scales = [1.0, 0.1, 8.0]
+    scales, lengths = [1.0, 0.1, 8.0], [SWEEP_STEPS] * 3
     if hidden:
         scales = [float(10**power) for power in (rng.uniform(-0.3, 0.3), rng.uniform(-1, -0.6), rng.uniform(0.6, 1))]
+        lengths = [int(n) for n in rng.integers(80, 130, 3)]
     names = ("usual inputs", "small inputs", "large inputs")
     return tuple(
         _case(
             name,
             "usual inputs" if number == 0 else "scaled inputs",
             "range_test",
-            _regression(rng, scale, *RANGES[number]),
+            _regression(rng, scale, *RANGES[number], steps),
             hidden=hidden,
             tolerance=1e-6,
-            limits=(_EVALUATED,),
+            limits=(_one_sweep(steps),),
         )
-        for number, (name, scale) in enumerate(zip(names, scales, strict=True))
+        for number, (name, scale, steps) in enumerate(zip(names, scales, lengths, strict=True))
     )
 
 

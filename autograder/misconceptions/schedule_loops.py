@@ -366,6 +366,8 @@ class Driver:
         how = self.faults.get("last")
         if how == "base":
             return list(self.base_lrs)
+        if how == "groups":
+            return [float(group["lr"]) for group in self.optimizer.param_groups]
         if how == "before":
             return list(self.before)
         if how == "next":
@@ -462,6 +464,14 @@ PROTOCOL_ROWS: dict[str, Row] = {
         "It gives what the scheduler wrote last.",
         _ORDER,
         {"last": "base"},
+    ),
+    "S154": Row(
+        "get_last_lr reads the groups",
+        "Somebody else may have written there in the meantime. What this scheduler wrote last is the schedule at t, for each "
+        "base lr.",
+        _ORDER,
+        {"last": "groups"},
+        coincides="as long as nobody else changes the lr",
     ),
     "S122": Row(
         "there is no warning",
