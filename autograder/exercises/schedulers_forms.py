@@ -14,6 +14,7 @@ from torch.optim import lr_scheduler
 
 from autograder.exercise import Case, CodeExercise
 from autograder.misconceptions import recognise, schedules
+from autograder.misconceptions.schedule_rows import ROWS
 from autograder.probes import generator, rounded
 
 NOTEBOOK = "06_schedulers"
@@ -451,7 +452,7 @@ ARGUMENTS = {name: tuple(form.visible[0][2]) for name, form in FORMS.items()}
 def _exercise(
     name: str, title: str, points: Mapping[str, float], minutes: int, compares: str, *hints: str, difficulty: Any = 1
 ) -> CodeExercise:
-    form, rows = FORMS[name], schedules.ROWS[name]
+    form, rows = FORMS[name], ROWS[name]
 
     def build(faults: Mapping[str, Any]) -> tuple[Any, ...]:
         return (schedules.function(name, faults),)
