@@ -667,6 +667,33 @@ class SchedulerWithTorchsNames(Scheduler):
             group["lr"] = lr
 
 
+class SchedulerThatAsksTheGroups(Scheduler):
+    """The base lrs live in the groups, as torch's initial_lr; the state carries them along."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, schedule: Callable[[int, float], float]) -> None:
+        self.optimizer, self.schedule, self.t, self.stepped = optimizer, schedule, 0, False
+        optimizer.register_step_post_hook(self._note_step)
+        for group in optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])
+        self.write()
+
+    def write(self) -> None:
+        for group, lr in zip(self.optimizer.param_groups, self.get_last_lr(), strict=True):
+            group["lr"] = lr
+
+    def get_last_lr(self) -> list[float]:
+        return [self.schedule(self.t, group["initial_lr"]) for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"t": self.t, "base_lrs": [group["initial_lr"] for group in self.optimizer.param_groups]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.t = state["t"]
+        for group, base in zip(self.optimizer.param_groups, state["base_lrs"], strict=True):
+            group["initial_lr"] = base
+        self.write()
+
+
 class _SkipsTheFirst(Scheduler):
     def write(self) -> None:
         for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
@@ -989,6 +1016,7 @@ ACCEPTED: dict[str, dict[str, Objects]] = {
         "one method that writes": (Scheduler,),
         "by the formula": (SchedulerByFormula,),
         "torch's names": (SchedulerWithTorchsNames,),
+        "the groups keep the base lrs": (SchedulerThatAsksTheGroups,),
     },
     "schedule.range_test": {
         "a tenth of the lowest": (range_test,),

@@ -304,7 +304,11 @@ def range_test(case: Case, objects: Sequence[Any], record: Record) -> None:
     search = the_function(objects[0], "range_test")
     problem = _Regression(inputs)
     w0 = torch.tensor(inputs["w0"])
-    arguments = (w0, problem.loss, inputs["lr_min"], inputs["lr_max"], inputs["steps"])
+
+    def loss_fn(w: Tensor) -> Tensor:
+        return problem.loss(w)
+
+    arguments = (w0, loss_fn, inputs["lr_min"], inputs["lr_max"], inputs["steps"])
     check_call(search, "range_test", "(w0, loss_fn, lr_min, lr_max, steps)", *arguments)
     lr = _number("range_test", search(*arguments))
     record.fact(START, UNCHANGED if np.array_equal(w0.detach().numpy(), inputs["w0"]) else "changed; work on a copy")
