@@ -924,6 +924,10 @@ def _rebinds(lr: Tensor, t: Tensor, base_lr: float, T_max: int) -> Tensor:
     return base_lr * (1 + torch.cos(math.pi * t / T_max)) / 2
 
 
+def _exchanges_memory(lr: Tensor, t: Tensor, base_lr: float, T_max: int) -> None:
+    lr.data = base_lr * (1 + torch.cos(math.pi * t / T_max)) / 2
+
+
 def _holds_t(lr: Tensor, t: Tensor, base_lr: float, T_max: int) -> None:
     lr.copy_(base_lr * (1 + torch.cos(math.pi * torch.clamp(t, max=T_max) / T_max)) / 2)
 
@@ -1216,5 +1220,6 @@ MUTANTS: Mutants = {
         ("S6", "clamp", (_holds_t,)),
         ("S54", "no half", (_twice,)),
         ("S152", "t += 1", (_counts,)),
+        ("S155", "data", (_exchanges_memory,)),
     ),
 }

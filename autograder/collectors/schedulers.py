@@ -178,7 +178,8 @@ TOLD = "the schedule is asked with"
 def protocol(case: Case, objects: Sequence[Any], record: Record) -> None:
     """Drive an optimizer with `Scheduler`. Inputs: lrs, factors, offset, steps, and what to look at:
 
-    order    "right", "wrong" (scheduler.step() comes first), or "late" (only the second round is the wrong way round)
+    order    "right", "wrong" (scheduler.step() comes first), "late" (only the second round is the wrong way round) or
+             "twice" (two scheduler.step() before any optimizer.step())
     stop     a second scheduler with optimizer takes over there (`load_first`: "optimizer" or "scheduler"; `other_lrs`:
              what the second optimizer was made with)
     meddle   steps after which somebody else changes every lr
@@ -224,8 +225,9 @@ class _Run:
 
     def round(self, number: int) -> None:
         order = self.inputs.get("order", "right")
-        wrong = (order == "wrong" and number == 0) or (order == "late" and number == 1)
-        if not wrong:
+        wrong = number == {"wrong": 0, "late": 1, "twice": 1}.get(order, -1)
+        untrained = order == "twice" and number == 0
+        if not wrong and not untrained:
             self._train()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -439,6 +441,7 @@ def _drawn(values: object, n: int) -> Array:
 # --- an lr that lives on the device ---------------------------------------------------------------------------------
 
 UPLOADS = "copies from the host per step"
+MEMORY, IN_PLACE = "memory of lr", "written to in place"
 
 
 def tensor_lr(case: Case, objects: Sequence[Any], record: Record) -> None:
@@ -456,6 +459,7 @@ def tensor_lr(case: Case, objects: Sequence[Any], record: Record) -> None:
         lr = here.tensor(np.asarray(inputs["base_lr"]), inputs["dtype"])
         sections = []
         record.row("lr", counter.fetch(lr))
+        memory = lr.data_ptr()
         for now in inputs["ts"]:
             t = here.tensor(np.asarray(float(now)), inputs["t_dtype"])
             arguments = (lr, t, inputs["base_lr"], inputs["T_max"])
@@ -471,6 +475,8 @@ def tensor_lr(case: Case, objects: Sequence[Any], record: Record) -> None:
             if lr.dtype != getattr(torch, inputs["dtype"]):
                 raise ProtocolError(f"lr became {lr.dtype}; it should stay torch.{inputs['dtype']}")
             record.row("lr", counter.fetch(lr))
+            if not pretend:
+                record.first(MEMORY, IN_PLACE if lr.data_ptr() == memory else "another one after the call", IN_PLACE)
             kept = float(counter.fetch(t)) == float(now)
             record.first("argument t", UNCHANGED if kept else "changed; only lr is written to", UNCHANGED)
         if pretend:

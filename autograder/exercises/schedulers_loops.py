@@ -146,6 +146,7 @@ def _protocol_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         case("somebody else changes the lr", "driving", {**base, "meddle": [2, 6]}),
         case("a second scheduler for the same optimizer", "driving", {**base, "second": stop, "steps": 9}),
         case("scheduler.step() comes first", "order", {**base, **rounds, "order": "wrong"}),
+        case("two scheduler.step() come first", "order", {**base, **rounds, "order": "twice"}),
         case("the second round is the wrong way round", "order", {**base, **rounds, "order": "late"}),
         case("resumed: the optimizer is loaded first", "resuming",
              {**shifted, "stop": stop, "load_first": "optimizer", "meddle": [8]}),

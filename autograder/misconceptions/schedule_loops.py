@@ -63,7 +63,8 @@ class Plateau:
                 self.best = metric
         if self.cooldown_counter > 0 and cooldown != "ignored":
             self.cooldown_counter -= 1
-            if cooldown != "bad epochs count":
+            over = cooldown == "one short" and self.cooldown_counter == 0
+            if cooldown != "bad epochs count" and not over:
                 self.num_bad_epochs = 0
         blocked = cooldown == "bad epochs count" and self.cooldown_counter > 0
         enough = self.faults.get("patience") == "one less" and self.num_bad_epochs >= max(self.patience, 1)
@@ -99,6 +100,8 @@ class Plateau:
             low = {"ignored": 0.0, "first": self.min_lrs[0]}.get(self.faults.get("min_lr", ""), self.min_lrs[i])
             new = max(old * factor, low)
             if self.faults.get("min_lr") == "not below" and old * factor < low:
+                continue
+            if self.faults.get("lr") == "never":
                 continue
             if old - new > self.eps or self.faults.get("eps") == "ignored" or factor > 1:
                 group["lr"] = new
@@ -213,6 +216,20 @@ PLATEAU_ROWS: dict[str, Row] = {
         _REDUCE,
         {"groups": "first only"},
         coincides="for one group",
+    ),
+    "S157": Row(
+        "the cooldown is one epoch short",
+        "In the last epoch of the cooldown you count a bad epoch already. While the counter is above 0 when the metric comes "
+        "in, the count of bad epochs is set to 0.",
+        _RULES,
+        {"cooldown": "one short"},
+        coincides="for cooldown = 0",
+    ),
+    "S158": Row(
+        "the lr is never reduced",
+        "The lrs stay as they are. Is the new lr written into group['lr']? And is it old − new that is compared with eps?",
+        _REDUCE,
+        {"lr": "never"},
     ),
     "S114": Row(
         "all groups get the first group's lr",
@@ -350,7 +367,8 @@ class Driver:
 
     def step(self) -> None:
         how = self.faults.get("warning")
-        if how == "always" or (not self.stepped and how != "never" and (self.t == 0 or how == "every time")):
+        at_any_t = how in ("every time", "until stepped")
+        if how == "always" or (not self.stepped and how != "never" and (self.t == 0 or at_any_t)):
             if how == "raised":
                 raise RuntimeError("optimizer.step() comes first")
             if how == "printed":
@@ -360,7 +378,8 @@ class Driver:
         if how == "every time":
             self.stepped = False
         self.t += 1
-        self._write(-1 if self.faults.get("index") == "late" else 0)
+        if self.faults.get("index") != "not written":
+            self._write(-1 if self.faults.get("index") == "late" else 0)
 
     def get_last_lr(self) -> list[float]:
         how = self.faults.get("last")
@@ -416,6 +435,12 @@ PROTOCOL_ROWS: dict[str, Row] = {
         "step() writes the lr of the old t and counts afterwards: the lr of t = 0 is used twice. Count first.",
         _ORDER,
         {"index": "late"},
+    ),
+    "S156": Row(
+        "step() writes nothing",
+        "step() counts, and the groups keep the lr of t = 0.",
+        _ORDER,
+        {"index": "not written"},
     ),
     "S119": Row(
         "the constructor does not write the lr of t = 0",
@@ -491,6 +516,7 @@ PROTOCOL_ROWS: dict[str, Row] = {
         "Only the first scheduler.step() looks at the order, as in torch: skipping a batch later on is nobody's mistake.",
         _ORDER,
         {"warning": "every time"},
+        also=({"warning": "until stepped"},),
     ),
     "S125": Row(
         "an exception in place of the warning",
@@ -711,6 +737,9 @@ def drawer(faults: Faults) -> tuple[Callable[..., Tensor]]:
             return high**u * 1.0
         if scale == "squared":
             return low + (high - low) * u**2
+        if scale == "whole exponents":
+            first, last = round(math.log10(low)), round(math.log10(high))
+            return 10.0 ** torch.randint(first, last + 1, (n,), generator=generator)
         if scale == "exponents rounded":
             return 10.0 ** torch.round((a + (b - a) * u) / math.log(10))
         return torch.exp(a + (b - a) * u)
@@ -758,6 +787,7 @@ UNIFORM_ROWS: dict[str, Row] = {
         "Only powers of ten come out. Every number between low and high has to be possible.",
         _INVERSE,
         {"scale": "exponents rounded"},
+        also=({"scale": "whole exponents"},),
     ),
     "S149": Row(
         "torch's global random numbers are used",
@@ -816,8 +846,12 @@ def tensor_lr(faults: Faults) -> tuple[Callable[..., None]]:
             t.add_(1)
         elif faults.get("t") == "overwritten":
             t.copy_(new) if t.is_floating_point() else t.zero_()
+        if sync == "host tensor":
+            new = base_lr * (1 + torch.cos(torch.tensor(math.pi) * t / T_max)) / 2
         if faults.get("write") == "rebound":
             lr = new
+        elif faults.get("write") == "new memory":
+            lr.data = new
         else:
             lr.copy_(new)
 
@@ -839,6 +873,22 @@ TENSOR_ROWS: dict[str, Row] = {
         {"sync": "item"},
         also=({"sync": "upload"}, {"sync": "if"}),
         coincides="in the values",
+    ),
+    "F3": Row(
+        "a tensor is made on the host",
+        "torch.tensor(…) makes a CPU tensor. Python's own numbers, such as math.pi and base_lr, mix with tensors of any "
+        "device; a tensor of the host has to be carried over.",
+        _WAITS,
+        {"sync": "host tensor"},
+        coincides="in the values",
+    ),
+    "S155": Row(
+        "lr gets new memory",
+        "`lr.data = …` puts other memory under the tensor. A captured graph goes on reading the old one: write into it, "
+        "lr.copy_(…).",
+        _WAITS,
+        {"write": "new memory"},
+        by_rules=True,
     ),
     "M9": Row(
         "lr is a new tensor, the caller's stays",

@@ -229,6 +229,7 @@ ROWS: dict[str, dict[str, Row]] = {
             _EXP,
             lambda t, base_lr, gamma: base_lr * math.exp(-gamma * t),
             lambda t, base_lr, gamma: base_lr * math.exp(-(1 - gamma) * t),
+            lambda t, base_lr, gamma: base_lr * math.exp(gamma * t),
         ),
         "S22": _row(
             "division by gamma",
@@ -510,6 +511,18 @@ ROWS: dict[str, dict[str, Row]] = {
             _COS,
             lambda t, base_lr, T_max, eta_min: cosine(t, base_lr, max(T_max - 1, 1), eta_min),
         ),
+        "S159": _row(
+            "π is missing",
+            "math.cos(t / T_max) gets from cos 0 to cos 1 until T_max. Half a period is π.",
+            _COS,
+            lambda t, base_lr, T_max, eta_min: eta_min + (base_lr - eta_min) * (1 + math.cos(t / T_max)) / 2,
+        ),
+        "S160": _row(
+            "the end comes one step late",
+            "You divide by T_max + 1. The minimum is at t = T_max.",
+            _COS,
+            lambda t, base_lr, T_max, eta_min: cosine(t, base_lr, T_max + 1, eta_min),
+        ),
         "S57": _row(
             "the cosine takes degrees",
             "math.cos takes radians: half a period is π, not 180.",
@@ -531,6 +544,13 @@ ROWS: dict[str, dict[str, Row]] = {
             "Every cycle is T_mult times as long as the one before it.",
             _LENGTH,
             lambda t, base_lr, T_0, T_mult, eta_min: restarts(t, base_lr, T_0, 1, eta_min),
+            coincides="for T_mult = 1",
+        ),
+        "S161": _row(
+            "the first cycle is T_mult times too long",
+            "The first cycle has T_0 steps, the second T_0·T_mult: the exponent starts at 0.",
+            _LENGTH,
+            lambda t, base_lr, T_0, T_mult, eta_min: restarts(t, base_lr, T_0 * T_mult, T_mult, eta_min),
             coincides="for T_mult = 1",
         ),
         "S60": _row(
@@ -895,6 +915,16 @@ ROWS: dict[str, dict[str, Row]] = {
             lambda t, base_lr, warmup, total, start_factor: base_lr * wave(t / total),
             lambda t, base_lr, warmup, total, start_factor: (
                 base_lr if t < warmup else warmup_cosine(t, base_lr, warmup, total, 1.0)
+            ),
+        ),
+        "S99": _row(
+            "the decay ends at start_factor",
+            "start_factor belongs to the warmup. The cosine ends at 0.",
+            _WARM,
+            lambda t, base_lr, warmup, total, start_factor: (
+                warmup_cosine(t, base_lr, warmup, total, start_factor)
+                if t < warmup
+                else cosine(t - warmup, base_lr, total - warmup, start_factor * base_lr)
             ),
         ),
         "S94": _row(
