@@ -61,6 +61,12 @@ COLLECTORS = {
     "checkpoint": "autograder.collectors.momentum_equivalence",
     "scaled_trajectories": "autograder.collectors.rmsprop",
     "scale_property": "autograder.collectors.rmsprop",
+    "schedule_values": "autograder.collectors.schedulers",
+    "plateau": "autograder.collectors.schedulers",
+    "protocol": "autograder.collectors.schedulers",
+    "range_test": "autograder.collectors.schedulers",
+    "log_uniform": "autograder.collectors.schedulers",
+    "tensor_lr": "autograder.collectors.schedulers",
     "answer": "autograder.collectors.answer",
 }
 

@@ -63,6 +63,17 @@ def fit(
     return Run(torch.stack(losses).cpu(), final.cpu(), accuracy(model, data.test_x, data.test_y).cpu())
 
 
+def record_lrs(opt: torch.optim.Optimizer) -> list[list[float]]:
+    """A list that grows by one row at each `opt.step()`: the lr of every group that this step uses."""
+    rows: list[list[float]] = []
+
+    def note(used: torch.optim.Optimizer, *_: Any) -> None:
+        rows.append([float(group["lr"]) for group in used.param_groups])
+
+    opt.register_step_pre_hook(note)
+    return rows
+
+
 @dataclass(frozen=True, eq=False)
 class Tuned:
     """The best of a grid of learning rates, by mean final training loss over the members."""
