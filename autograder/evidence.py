@@ -59,6 +59,15 @@ COLLECTORS = {
     "lookahead": "autograder.collectors.momentum_equivalence",
     "refusals": "autograder.collectors.momentum_equivalence",
     "checkpoint": "autograder.collectors.momentum_equivalence",
+    "curvature": "autograder.collectors.loss_landscapes",
+    "eigenvalues": "autograder.collectors.loss_landscapes",
+    "critical_points": "autograder.collectors.loss_landscapes",
+    "random_matrices": "autograder.collectors.loss_landscapes",
+    "normalised": "autograder.collectors.loss_landscapes",
+    "loss_grid": "autograder.collectors.loss_landscapes",
+    "line_between": "autograder.collectors.loss_landscapes",
+    "asking_twice": "autograder.collectors.loss_landscapes",
+    "initialised": "autograder.collectors.loss_landscapes",
     "answer": "autograder.collectors.answer",
 }
 
