@@ -439,8 +439,7 @@ def surface_indices(
     loss_fn: Any, w: Tensor, d1: Tensor, d2: Tensor, alphas: Tensor, betas: Tensor, batches: Any, chunk_size: int
 ) -> Tensor:
     """Fills a grid that is made once."""
-    for X, y in batches:
-        break
+    _, (X, y) = next(enumerate(batches))
     n = len(betas)
     grid = torch.empty(len(alphas) * n, dtype=w.dtype, device=w.device)
     a, b = alphas.repeat_interleave(n), betas.repeat(len(alphas))
@@ -488,7 +487,9 @@ def _all_points(f: Any, w: Tensor, d1: Tensor, d2: Tensor, al: Tensor, be: Tenso
     return every.view(len(al), len(be))
 
 
-def _vmap_of_vmap(f: Any, w: Tensor, d1: Tensor, d2: Tensor, al: Tensor, be: Tensor, batches: Any, chunk: int) -> Tensor:
+def _vmap_of_vmap(
+    f: Any, w: Tensor, d1: Tensor, d2: Tensor, al: Tensor, be: Tensor, batches: Any, chunk: int
+) -> Tensor:
     X, y = next(batches)
     row = vmap(lambda a, b: f(w + a * d1 + b * d2, X, y), (None, 0))
     return torch.stack([row(a, be) for a in al])
@@ -505,9 +506,7 @@ def _no_w(f: Any, w: Tensor, d1: Tensor, d2: Tensor, al: Tensor, be: Tensor, bat
 # --- landscape.interpolate ------------------------------------------------------------------------------------------
 
 
-def interpolate_copy(
-    model: Any, state_a: Any, state_b: Any, alphas: Any, loss_fn: Any, X: Tensor, y: Tensor
-) -> Tensor:
+def interpolate_copy(model: Any, state_a: Any, state_b: Any, alphas: Any, loss_fn: Any, X: Tensor, y: Tensor) -> Tensor:
     net, a, losses = copy.deepcopy(model), copy.deepcopy(state_a), []
     for alpha in alphas:
         mixed = {k: (1 - alpha) * a[k] + alpha * state_b[k] if a[k].is_floating_point() else a[k] for k in a}
@@ -572,7 +571,7 @@ def interpolate_functional(
         net.load_state_dict({k: (a[k] + alpha * (state_b[k] - a[k])).to(a[k].dtype) for k in a})
         seen: list[Any] = []
         hooks = [
-            m.register_forward_pre_hook(lambda m, args: seen.append((m, args[0].detach())))
+            m.register_forward_pre_hook(lambda m, args, seen=seen: seen.append((m, args[0].detach())))
             for m in net.modules()
             if isinstance(m, torch.nn.BatchNorm1d)
         ]
@@ -604,9 +603,7 @@ def _interpolate(change: Callable[..., Any]) -> Callable[..., Tensor]:
 
 
 def _mix(a: Any, b: Any, alpha: float, skip: str = "\0") -> dict[str, Tensor]:
-    return {
-        k: (1 - alpha) * a[k] + alpha * b[k] if a[k].is_floating_point() and skip not in k else a[k] for k in a
-    }
+    return {k: (1 - alpha) * a[k] + alpha * b[k] if a[k].is_floating_point() and skip not in k else a[k] for k in a}
 
 
 def _keeps_stats(net: Any, a: Any, b: Any, alpha: float, X: Tensor) -> None:
@@ -849,9 +846,7 @@ def lecun_in_data(weight: Tensor, generator: torch.Generator) -> Tensor:
 
 def xavier_in_data(weight: Tensor, generator: torch.Generator) -> Tensor:
     fan_in, fan_out = math.prod(weight.shape[1:]), weight.shape[0] * math.prod(weight.shape[2:])
-    weight.data.copy_(
-        torch.empty_like(weight.data).normal_(generator=generator) * math.sqrt(2.0 / (fan_in + fan_out))
-    )
+    weight.data.copy_(torch.empty_like(weight.data).normal_(generator=generator) * math.sqrt(2.0 / (fan_in + fan_out)))
     return weight
 
 

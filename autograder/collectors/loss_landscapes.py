@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from autograder.collectors.common import PRETEND, UNCHANGED, Place, check_call, place, the_class, the_function
+from autograder.collectors.common import UNCHANGED, Place, check_call, place, the_class, the_function
 from autograder.collectors.launches import MIXES, SYNCS, event_lines
 from autograder.evidence import Array, ProtocolError, Record, as_array
 from autograder.exercise import Case
@@ -77,10 +77,7 @@ def perceptron_loss(params: Sequence[Tensor], X: Tensor, y: Tensor, layers: int,
     for i in range(layers):
         h = h @ params[2 * i].T + params[2 * i + 1]
         h = torch.tanh(h) if i < layers - 1 else h
-    if kind == "squares":
-        loss = (h - y).square().mean()
-    else:
-        loss = torch.nn.functional.cross_entropy(h, y)
+    loss = (h - y).square().mean() if kind == "squares" else torch.nn.functional.cross_entropy(h, y)
     return loss + params[2 * layers].sum() if len(params) > 2 * layers else loss
 
 
@@ -107,15 +104,17 @@ def curvature(case: Case, objects: Sequence[Any], record: Record) -> None:
             return perceptron_loss(own, X, y, inputs["layers"], inputs["kind"])
 
         check_call(hvp, "hvp", "(loss_fn, params, v)", loss_fn, params, v)
-        if here.counter:
-            returned = _with_cost(here.counter, hvp, loss_fn, params, v, record)
-        else:
-            returned = hvp(loss_fn, params, v)
+        arguments = (loss_fn, params, v)
+        returned = _with_cost(here.counter, hvp, *arguments, record) if here.counter else hvp(*arguments)
         record.fact(GIVEN, _kept(before, (*params, *v), here))
         flags = all(p.requires_grad == leaves for p in params)
-        record.fact(FLAGS, UNCHANGED if flags else "changed; make copies that require gradients: p.detach().requires_grad_()")
+        record.fact(
+            FLAGS, UNCHANGED if flags else "changed; make copies that require gradients: p.detach().requires_grad_()"
+        )
         clean = all(p.grad is None for p in params)
-        record.fact(GRADS, "left alone" if clean else "written; torch.autograd.grad returns gradients and writes nothing")
+        record.fact(
+            GRADS, "left alone" if clean else "written; torch.autograd.grad returns gradients and writes nothing"
+        )
         for i, tensor in enumerate(_list_of_tensors(returned, "hvp", params, "Part")):
             record.array(f"H·v, part {i}", tensor)
 
@@ -148,7 +147,9 @@ def eigenvalues(case: Case, objects: Sequence[Any], record: Record) -> None:
 
     def matvec(x: Tensor) -> Tensor:
         if not isinstance(x, torch.Tensor) or tuple(x.shape) != (dim,):
-            raise ProtocolError(f"matvec takes one vector of shape ({dim},): a product with a whole matrix is not to be had")
+            raise ProtocolError(
+                f"matvec takes one vector of shape ({dim},): a product with a whole matrix is not to be had"
+            )
         if x.dtype != torch.float64:
             raise ProtocolError("matvec takes float64: draw the start vector with dtype=torch.float64")
         seen.append(x.detach().clone())
@@ -250,7 +251,7 @@ def flat_loss(sizes: Sequence[int]) -> Callable[[Tensor, Tensor, Tensor], Tensor
     inputs, hidden, outputs = sizes
 
     def loss_fn(w: Tensor, X: Tensor, y: Tensor) -> Tensor:
-        W, b, V = w.split([inputs * hidden, hidden, hidden * outputs])
+        W, b, V = torch.split(w, [inputs * hidden, hidden, hidden * outputs])
         h = torch.tanh(X @ W.reshape(inputs, hidden) + b)
         return torch.nn.functional.cross_entropy(h @ V.reshape(hidden, outputs), y)
 
@@ -466,11 +467,3 @@ def initialised(case: Case, objects: Sequence[Any], record: Record) -> None:
             raise ProtocolError(f"{name} gave the weight new storage; write into it, by normal_ or copy_")
         record.array(f"weight of shape {tuple(shape)}", weight)
     record.fact(STREAM, _stream(state))
-
-
-#: Named here for exercises that state limits.
-__all__ = [
-    "BATCHES", "CALLS", "COST", "GRID_PEAK", "KINDS", "MIXES", "PEAK", "PER_CHUNK", "PRETEND", "SYNCS", "Normed",
-    "asking_twice", "critical_points", "curvature", "eigenvalues", "flat_loss", "initialised", "line_between", "loss_grid",
-    "normalised", "perceptron_loss", "random_matrices",
-]  # fmt: skip

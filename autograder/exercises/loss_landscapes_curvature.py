@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ HVP_LIMITS = (
 def _network(rng: Generator, sizes: Sequence[int], kind: str, straight: bool = False, **more: Any) -> dict[str, Any]:
     """A tanh network, data and a direction; `straight`: one parameter more, in which the loss is linear."""
     params: list[Array] = []
-    for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+    for inputs, outputs in pairwise(sizes):
         params += [rng.standard_normal((outputs, inputs)) * inputs**-0.5, 0.3 * rng.standard_normal(outputs)]
     if straight:
         params.append(rng.standard_normal(3))
@@ -76,7 +77,9 @@ def _hvp_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         case("one layer, squares", "products", _network(rng, (size(4, 7), 3), "squares")),
         case("three tanh layers, cross-entropy", "products", _network(rng, three, "cross-entropy")),
         case("parameters that require gradients", "products", _network(rng, (4, 5, 3), "squares", leaves=True)),
-        case("a weight in which the loss is linear", "linear weights", _network(rng, (4, 5, 3), "squares", straight=True)),
+        case(
+            "a weight in which the loss is linear", "linear weights", _network(rng, (4, 5, 3), "squares", straight=True)
+        ),
         case("float32", "products", _network(rng, (4, 6, 3), "cross-entropy", dtype="float32")),
         case("counted", "cost", _network(rng, (7, 10, 3), "cross-entropy", device=PRETEND), limits=HVP_LIMITS),
     )
@@ -177,7 +180,13 @@ def _lanczos_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
             3,
             60,
         ),
-        case("more steps than dimensions", "early end", _symmetric(rng, scale * np.array([4.0, 2, 1, -1, -5, 0.1])), 3, 30),
+        case(
+            "more steps than dimensions",
+            "early end",
+            _symmetric(rng, scale * np.array([4.0, 2, 1, -1, -5, 0.1])),
+            3,
+            30,
+        ),
         case("four eigenvalues beside zero", "early end", _symmetric(rng, np.concatenate([np.zeros(36), few])), 3, 30),
     )
 
@@ -216,7 +225,9 @@ def _classify_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         shift = rng.permutation(len(spectra)) if hidden else np.arange(len(spectra))
         stretch = rng.uniform(0.6, 1.7, len(spectra)) if hidden and turned else np.ones(len(spectra))
         rows = [np.array(spectra[i]) * factor for i, factor in zip(shift, stretch, strict=True)]
-        matrices = [_symmetric(rng, row) if turned else np.diag(rng.permutation(row) if hidden else row) for row in rows]
+        matrices = [
+            _symmetric(rng, row) if turned else np.diag(rng.permutation(row) if hidden else row) for row in rows
+        ]
         tols = [tol if turned else float(t) for t in [tol] * len(rows)]
         labels = [f"{title}, matrix {i + 1}" for i in range(len(rows))]
         return case_of(title, group, "critical_points", {"matrices": matrices, "tols": tols, "labels": labels}, hidden)
@@ -225,14 +236,33 @@ def _classify_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         case(
             "curved in every direction",
             "signs",
-            [(3, 1), (-2, -5, -1), (3, -1), (-1, -2, 6), (4, 3, 2, -0.5), (5, 4, 1), (-3, -1), (2, -1, -1, -1, -2), (-4,)],
+            [
+                (3, 1),
+                (-2, -5, -1),
+                (3, -1),
+                (-1, -2, 6),
+                (4, 3, 2, -0.5),
+                (5, 4, 1),
+                (-3, -1),
+                (2, -1, -1, -1, -2),
+                (-4,),
+            ],
             1e-6,
         ),
         case("large beside small", "signs", [(100, 0.01), (100, -0.01), (-100, 0.01), (-1e-3, -50)], 1e-4),
         case(
             "nearly flat directions",
             "zeros",
-            [(2, 1e-9), (-2, -1e-9), (2, -1e-9, 1), (2, -1, 1e-9), (1e-9, -1e-9), (0, 0), (-1, 3, 0, 0), (-1, -2, 1e-9)],
+            [
+                (2, 1e-9),
+                (-2, -1e-9),
+                (2, -1e-9, 1),
+                (2, -1, 1e-9),
+                (1e-9, -1e-9),
+                (0, 0),
+                (-1, 3, 0, 0),
+                (-1, -2, 1e-9),
+            ],
             1e-6,
         ),
         # diagonal matrices, so that the eigenvalues are exact
@@ -293,7 +323,8 @@ GOE = CodeExercise(
     misconceptions=recognise(bank.GOE_ROWS, bank.GOE_ROWS, bank.goe_function),
     combine=bank.goe_function,
     hints=(
-        "A matrix is a minimum's Hessian when all its eigenvalues are positive. Make many, look at all at once, take the share.",
+        "A matrix is a minimum's Hessian when all its eigenvalues are positive. Make many, look at all at once, take the "
+        "share.",
         "A has shape (samples, n, n): its transpose exchanges the last two dimensions, A.mT. torch.linalg.eigvalsh takes the "
         "whole batch.",
         "M = (A + A.mT) / 2; return (torch.linalg.eigvalsh(M) > 0).all(dim=-1).double().mean().item().",

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from autograder.collectors.common import PRETEND
-from autograder.collectors.loss_landscapes import GRID_PEAK, MIXES, PER_CHUNK, SYNCS
+from autograder.collectors.launches import MIXES, SYNCS
+from autograder.collectors.loss_landscapes import GRID_PEAK, PER_CHUNK
 from autograder.evidence import Array
 from autograder.exercise import Case, CodeExercise, Limit
 from autograder.exercises.loss_landscapes_curvature import NOTEBOOK, VISIBLE_SEED, case_of
@@ -97,7 +98,7 @@ SURFACE_LIMITS = (
 )
 GRID_LIMIT = Limit(
     GRID_PEAK,
-    1.5,
+    1.8,
     "The grid takes {count} times the memory of a single chunk; at most {at_most}. Only chunk_size points may exist at a time: "
     "make w + α·d1 + β·d2 inside the chunk.",
 )
@@ -138,7 +139,9 @@ def _surface_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         case("a chunk larger than the grid", "values", _grid(rng, 3, 3, 50)),
         case("float32", "values", _grid(rng, 4, 3, 5, dtype="float32")),
         case("launches, counted", "launches", counted, *SURFACE_LIMITS),
-        case("long chunks, counted", "launches", _grid(rng, 12, 12, 48 + number(0, 12), device=PRETEND), *SURFACE_LIMITS),
+        case(
+            "long chunks, counted", "launches", _grid(rng, 12, 12, 48 + number(0, 12), device=PRETEND), *SURFACE_LIMITS
+        ),
         case("memory, counted", "memory", {**counted, "chunk_size": 16}, GRID_LIMIT),
     )
 
@@ -154,7 +157,7 @@ SURFACE = CodeExercise(
     objects=("loss_surface",),
     visible=lambda: _surface_cases(generator(VISIBLE_SEED), hidden=False),
     draw_cases=lambda seed: _surface_cases(generator(seed), hidden=True),
-    reference=lambda: (bank.surface_by_loop,),
+    reference=lambda: bank.surface_function({}),
     compares="every point with a double loop, and launches and memory with the limits",
     misconceptions=recognise(bank.SURFACE_ROWS, bank.SURFACE_ROWS, bank.surface_function),
     hints=(
@@ -185,7 +188,10 @@ def _ends(rng: Generator, sizes: Sequence[int], tied: bool, **more: Any) -> dict
         for name, norm, pair in (("first", "norm", (inputs, hidden)), ("second", "norm2", (hidden, hidden))):
             weight, bias = layer(*pair)
             entries |= {f"{name}.weight": weight if shared is None else shared, f"{name}.bias": bias}
-            entries |= {f"{norm}.weight": rng.uniform(0.5, 1.5, hidden), f"{norm}.bias": 0.3 * rng.standard_normal(hidden)}
+            entries |= {
+                f"{norm}.weight": rng.uniform(0.5, 1.5, hidden),
+                f"{norm}.bias": 0.3 * rng.standard_normal(hidden),
+            }
             entries[f"{norm}.running_mean"] = rng.standard_normal(hidden)
             entries[f"{norm}.running_var"] = rng.uniform(0.3, 3.0, hidden)
             entries[f"{norm}.num_batches_tracked"] = np.asarray(batches)
@@ -241,7 +247,8 @@ INTERPOLATE = CodeExercise(
     misconceptions=recognise(bank.INTERPOLATE_ROWS, bank.INTERPOLATE_ROWS, bank.interpolate_function),
     combine=bank.interpolate_function,
     hints=(
-        "Copy first: both states may share tensors with the model that you are about to change. The simplest model to change is "
+        "Copy first: both states may share tensors with the model that you are about to change. The simplest model to change "
+        "is "
         "a copy.",
         "For each α: load the mixed entries; reset_running_stats() and momentum = None in every norm layer; one pass in train "
         "mode without gradients; eval mode; the loss.",
@@ -256,7 +263,11 @@ INTERPOLATE = CodeExercise(
 
 
 def _sam_inputs(
-    rng: Generator, shapes: Sequence[Shape], groups: Sequence[Mapping[str, Any]], options: Mapping[str, Any], **more: Any
+    rng: Generator,
+    shapes: Sequence[Shape],
+    groups: Sequence[Mapping[str, Any]],
+    options: Mapping[str, Any],
+    **more: Any,
 ) -> dict[str, Any]:
     params = [weights(rng, shape) for shape in shapes]
     return {
@@ -319,7 +330,8 @@ SHARPNESS = CodeExercise(
         "‖g‖ is taken over all parameters of all groups: the norm of the norms. Remember how far each parameter went (or "
         "where it was), and bring it back before base_optimizer.step().",
         "with torch.enable_grad(): loss = closure(). norm = torch.stack([p.grad.norm() for …]).norm(); e = p.grad * "
-        "(group['rho'] / (norm + 1e-12)); p.add_(e), and keep e. closure() again. p.sub_(e). self.base_optimizer.step(). return loss.",
+        "(group['rho'] / (norm + 1e-12)); p.add_(e), and keep e. closure() again. p.sub_(e). self.base_optimizer.step(). "
+        "return loss.",
     ),
 )
 
@@ -362,12 +374,13 @@ INIT = CodeExercise(
     visible=lambda: _init_cases(generator(VISIBLE_SEED), hidden=False),
     draw_cases=lambda seed: _init_cases(generator(seed), hidden=True),
     reference=lambda: (bank.lecun_with_torch, bank.xavier_with_torch),
-    compares="every weight with kaiming_normal_(mode='fan_in', nonlinearity='linear') and xavier_normal_ from the same generator",
+    compares="every weight with torch's kaiming_normal_ (fan_in, linear) and xavier_normal_ from the same generator",
     misconceptions=recognise(bank.INIT_ROWS, bank.INIT_ROWS, bank.init_functions),
     combine=bank.init_functions,
     hints=(
         "Count how many products are summed into one output: that is fan_in. The variance of a weight is one over it.",
-        "A weight has shape (outputs, inputs, kernel…): fan_in is inputs times the kernel's positions, fan_out outputs times the "
+        "A weight has shape (outputs, inputs, kernel…): fan_in is inputs times the kernel's positions, fan_out outputs times "
+        "the "
         "same. normal_ wants the standard deviation, the root of the variance.",
         "field = weight[0, 0].numel(); fan_in, fan_out = weight.size(1) * field, weight.size(0) * field; weight.normal_(0, "
         "fan_in**-0.5, generator=generator); for Xavier (2 / (fan_in + fan_out)) ** 0.5.",

@@ -45,10 +45,12 @@ def hvp_function(faults: Faults) -> tuple[Callable[..., Any]]:
             return (_whole if how == "whole" else _whole_at_once)(loss_fn, leaves, v)
         loss = loss_fn(leaves)
         if faults.get("graph") == "written":
-            for p, g in zip(params, torch.autograd.grad(loss, leaves, retain_graph=True), strict=True):
-                p.grad = g
+            for p, own in zip(params, torch.autograd.grad(loss, leaves, retain_graph=True), strict=True):
+                p.grad = own
         keep = faults.get("graph") != "not kept"
-        g = torch.autograd.grad(loss, leaves, create_graph=keep, retain_graph=True, materialize_grads=True)
+        g: Sequence[Tensor] = torch.autograd.grad(
+            loss, leaves, create_graph=keep, retain_graph=True, materialize_grads=True
+        )
         if how == "gradient":
             return [one.detach() for one in g]
         if how == "outer":
@@ -71,15 +73,15 @@ def _second(g: Sequence[Tensor], leaves: Sequence[Tensor], v: Sequence[Tensor], 
             share = (one * direction).sum()
             has = share.requires_grad
             parts.append(
-                torch.autograd.grad(share, p, retain_graph=True, materialize_grads=True)[0] if has else torch.zeros_like(p)
+                torch.autograd.grad(share, p, retain_graph=True, materialize_grads=True)[0]
+                if has
+                else torch.zeros_like(p)
             )
         return parts
     return list(torch.autograd.grad(_dot(g, v), leaves, materialize_grads=zeros))
 
 
-def _difference(
-    loss_fn: Loss, leaves: Sequence[Tensor], v: Sequence[Tensor], eps: float, sides: int
-) -> list[Tensor]:
+def _difference(loss_fn: Loss, leaves: Sequence[Tensor], v: Sequence[Tensor], eps: float, sides: int) -> list[Tensor]:
     def gradient(step: float) -> Sequence[Tensor]:
         at = [(p.detach() + step * one).requires_grad_() for p, one in zip(leaves, v, strict=True)]
         return torch.autograd.grad(loss_fn(at), at, materialize_grads=True)
@@ -124,7 +126,8 @@ _7_1, _7_2 = "equation (7.1)", "equation (7.2)"
 HVP_ROWS: dict[str, Row] = {
     "L10": Row(
         "each parameter with itself only",
-        "Every tensor's own share of g·v is differentiated by that tensor alone. What moving one tensor does to the gradient of "
+        "Every tensor's own share of g·v is differentiated by that tensor alone. What moving one tensor does to the gradient "
+        "of "
         "another is lost: H is taken for block-diagonal. Add up g·v over all tensors first, then differentiate once.",
         _7_2,
         {"product": "blocks"},
@@ -203,7 +206,8 @@ HVP_ROWS: dict[str, Row] = {
     "L20": Row(
         "no zeros where the loss is linear",
         "A weight in which the loss is linear has a constant gradient: nothing of g·v depends on it, and "
-        "torch.autograd.grad raises. Its part of H·v is 0: pass materialize_grads=True (or allow_unused=True, and put zeros for None).",
+        "torch.autograd.grad raises. Its part of H·v is 0: pass materialize_grads=True (or allow_unused=True, and put zeros "
+        "for None).",
         "the docstring: zeros",
         {"unused": "raises"},
         coincides="when every parameter bends the loss",
@@ -218,7 +222,12 @@ def eigenvalues_of_the_matrix(matvec: Any, dim: int, k: int, steps: int, generat
     start = torch.randn(dim, dtype=torch.float64, generator=generator)
     matvec(start)  # shows where the start comes from
     H = torch.stack([matvec(e) for e in torch.eye(dim, dtype=torch.float64)])
-    return torch.linalg.eigvalsh((H + H.T) / 2).flip(0)[:k]
+    return _largest(H, k)
+
+
+def _largest(H: Tensor, k: int) -> Tensor:
+    top: Tensor = torch.linalg.eigvalsh((H + H.T) / 2).flip(0)[:k]
+    return top
 
 
 def lanczos_function(faults: Faults) -> tuple[Callable[..., Any]]:
@@ -228,7 +237,7 @@ def lanczos_function(faults: Faults) -> tuple[Callable[..., Any]]:
         count = {"k": k, "half": max(k, steps // 2), "ten": max(k, 10)}.get(faults.get("steps", "given"), steps)
         if faults.get("whole"):
             H = torch.stack([matvec(e) for e in torch.eye(dim, dtype=torch.float64)])
-            return torch.linalg.eigvalsh(H).flip(0)[:k]
+            return _largest(H, k)
         q = _start(faults.get("start", "random"), dim, generator)
         alphas, betas = _lanczos(matvec, q, count if faults.get("stop") == "never" else min(count, dim), faults)
         T = torch.diag(torch.stack(alphas))
@@ -240,7 +249,8 @@ def lanczos_function(faults: Faults) -> tuple[Callable[..., Any]]:
         order = faults.get("order", "largest")
         if order == "magnitude":
             ritz = ritz[ritz.abs().argsort()]
-        return ritz[:k] if order == "smallest" else ritz[-k:] if order == "ascending" else ritz.flip(0)[:k]
+        chosen: Tensor = ritz[:k] if order == "smallest" else ritz[-k:] if order == "ascending" else ritz.flip(0)[:k]
+        return chosen
 
     return (top_eigenvalues,)
 
@@ -259,7 +269,8 @@ def _start(how: str, dim: int, generator: torch.Generator) -> Tensor:
 
 def _lanczos(matvec: Any, q: Tensor, steps: int, faults: Faults) -> tuple[list[Tensor], list[Tensor]]:
     """The diagonal and the off-diagonal of T."""
-    basis, alphas, betas = [q], [], []
+    basis, alphas = [q], []
+    betas: list[Tensor] = []
     for j in range(steps):
         u = matvec(basis[j])
         alphas.append(basis[j] @ u)
@@ -284,7 +295,8 @@ _7_3, _7_4 = "equation (7.3)", "equation (7.4)"
 LANCZOS_ROWS: dict[str, Row] = {
     "L21": Row(
         "no reorthogonalisation: ghosts",
-        "Only the last two vectors are subtracted. In exact arithmetic that is enough; in floating point the vectors lose their "
+        "Only the last two vectors are subtracted. In exact arithmetic that is enough; in floating point the vectors lose "
+        "their "
         "right angles as soon as an eigenvalue has converged, and it comes back as a copy, a ghost, in place of the next one.",
         _7_3,
         {"reorth": "none"},
@@ -298,7 +310,8 @@ LANCZOS_ROWS: dict[str, Row] = {
     ),
     "L23": Row(
         "sorted by magnitude",
-        "−20 is smaller than 3. Asked for are the algebraically largest eigenvalues: the signs decide between a bowl and a saddle.",
+        "−20 is smaller than 3. Asked for are the algebraically largest eigenvalues: the signs decide between a bowl and a "
+        "saddle.",
         "the docstring: algebraically largest",
         {"order": "magnitude"},
         coincides="when no eigenvalue is negative",
@@ -360,7 +373,8 @@ LANCZOS_ROWS: dict[str, Row] = {
     ),
     "L32": Row(
         "the whole matrix is formed",
-        "One product per column gives all of H: as many products as dimensions, and a matrix that would not fit for a real network. "
+        "One product per column gives all of H: as many products as dimensions, and a matrix that would not fit for a real "
+        "network. "
         "Lanczos takes `steps` products.",
         _7_3,
         {"whole": True},
@@ -421,7 +435,8 @@ CLASSIFY_ROWS: dict[str, Row] = {
     ),
     "L34": Row(
         "the determinant decides",
-        "The determinant is the product of the eigenvalues: two negative ones make it positive. Its sign, with H[0, 0], is enough in "
+        "The determinant is the product of the eigenvalues: two negative ones make it positive. Its sign, with H[0, 0], is "
+        "enough in "
         "two dimensions only.",
         _7_5,
         {"test": "determinant"},
@@ -475,7 +490,8 @@ CLASSIFY_ROWS: dict[str, Row] = {
     ),
     "L42": Row(
         "the diagonal of H is taken for its eigenvalues",
-        "H[i, i] is the curvature along weight i. A saddle can have a positive diagonal: [[1, 2], [2, 1]] has eigenvalues 3 and −1.",
+        "H[i, i] is the curvature along weight i. A saddle can have a positive diagonal: [[1, 2], [2, 1]] has eigenvalues 3 "
+        "and −1.",
         _7_5,
         {"test": "diagonal"},
         coincides="for diagonal matrices",
@@ -535,7 +551,8 @@ _7_7 = "equation (7.7)"
 GOE_ROWS: dict[str, Row] = {
     "L44": Row(
         "one triangle is mirrored",
-        "Then the entries beside the diagonal vary as much as those on it. In (A + Aᵀ)/2 they vary half as much: 0.146 against 0.116 at "
+        "Then the entries beside the diagonal vary as much as those on it. In (A + Aᵀ)/2 they vary half as much: 0.146 "
+        "against 0.116 at "
         "n = 2. (torch.linalg.eigvalsh(A) reads the lower triangle only: without symmetrising, this is what you get.)",
         _7_7,
         {"symmetric": "lower"},
@@ -586,7 +603,8 @@ GOE_ROWS: dict[str, Row] = {
     ),
     "L51": Row(
         "A Aᵀ in place of a symmetric random matrix",
-        "A Aᵀ has no negative eigenvalue at all: everything would be a minimum. Gauss–Newton's matrix is of that kind, the Hessian is not.",
+        "A Aᵀ has no negative eigenvalue at all: everything would be a minimum. Gauss–Newton's matrix is of that kind, the "
+        "Hessian is not.",
         _7_7,
         {"symmetric": "gram"},
     ),

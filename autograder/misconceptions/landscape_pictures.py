@@ -19,7 +19,7 @@ Faults = Mapping[str, Any]
 #: Rows of the catalogue that no check of code can see, and where the notebook deals with them.
 ELSEWHERE = {
     "L7": "landscape.q5 (a path drawn on the plane through its end: the colours are not the losses that the path had)",
-    "L8": "section 8 (the same function made sharper by rescaling) and landscape.q4",
+    "L8": "section 5 (the same function made sharper by rescaling) and landscape.q4",
 }
 
 # --- filter-wise normalised directions ------------------------------------------------------------------------------
@@ -45,10 +45,8 @@ def normalize_function(faults: Faults) -> tuple[Callable[..., Any]]:
         every = torch.cat([d.reshape(-1) for d in direction]).norm(), torch.cat([w.reshape(-1) for w in weights]).norm()
         result = []
         for d, w in zip(direction, weights, strict=True):
-            if d.dim() <= 1:
-                new = _bias(d, w, faults.get("biases", "zeroed"))
-            else:
-                new = _scaled(d, w, every, faults)
+            flat = d.dim() <= 1
+            new = _bias(d, w, faults.get("biases", "zeroed")) if flat else _scaled(d, w, every, faults)
             if faults.get("write") == "in place":
                 new = d.copy_(new)
             result.append(new)
@@ -61,7 +59,7 @@ def _bias(d: Tensor, w: Tensor, how: str) -> Tensor:
     if how == "kept":
         return d.clone()
     if how == "normalised":
-        return d * (w.norm() / d.norm())
+        return torch.mul(d, w.norm() / d.norm())
     if how == "each":
         return d.sign() * w.abs()
     return w.clone() if how == "weight" else torch.zeros_like(d)
@@ -103,7 +101,8 @@ NORMALIZE_ROWS: dict[str, Row] = {
     ),
     "L2": Row(
         "normalised by layer, or as one vector",
-        "One norm for the whole tensor (or for all tensors together): a layer's small filters are moved as far as its large ones. "
+        "One norm for the whole tensor (or for all tensors together): a layer's small filters are moved as far as its large "
+        "ones. "
         "Every filter has its own norm.",
         _7_9,
         {"unit": "layer"},
@@ -183,15 +182,6 @@ NORMALIZE_ROWS: dict[str, Row] = {
 LossFn = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
-def surface_by_loop(
-    loss_fn: LossFn, w: Tensor, d1: Tensor, d2: Tensor, alphas: Tensor, betas: Tensor, batches: Any, chunk_size: int
-) -> Tensor:
-    """The reference: two loops over the grid. (Slow, and right.)"""
-    X, y = next(iter(batches))
-    rows = [torch.stack([loss_fn(w + a * d1 + b * d2, X, y) for b in betas]) for a in alphas]
-    return torch.stack(rows)
-
-
 def surface_function(faults: Faults) -> tuple[Callable[..., Any]]:
     """`loss_surface` with faults: points, batch, axes, loop, write, rows."""
 
@@ -233,7 +223,15 @@ def _points(w: Tensor, d1: Tensor, d2: Tensor, a: Tensor, b: Tensor, faults: Fau
 
 
 def _looped(
-    loss_fn: LossFn, w: Tensor, d1: Tensor, d2: Tensor, a: Tensor, b: Tensor, stream: Iterator[Any], batch: Any, faults: Faults
+    loss_fn: LossFn,
+    w: Tensor,
+    d1: Tensor,
+    d2: Tensor,
+    a: Tensor,
+    b: Tensor,
+    stream: Iterator[Any],
+    batch: Any,
+    faults: Faults,
 ) -> Tensor:
     losses = []
     for i in range(len(a)):
@@ -276,7 +274,8 @@ SURFACE_ROWS: dict[str, Row] = {
     ),
     "L65": Row(
         "chunks of one row",
-        "The grid is computed row by row, whatever chunk_size says. Take chunk_size points from the flattened grid, across rows.",
+        "The grid is computed row by row, whatever chunk_size says. Take chunk_size points from the flattened grid, across "
+        "rows.",
         _CHUNKS,
         {"points": "row by row"},
         coincides="in the values",
@@ -284,14 +283,16 @@ SURFACE_ROWS: dict[str, Row] = {
     ),
     "L6": Row(
         "the weights wander",
-        "Each point starts where the last one ended: w is moved and not brought back. Make a new tensor, w + α·d1 + β·d2, and leave "
+        "Each point starts where the last one ended: w is moved and not brought back. Make a new tensor, w + α·d1 + β·d2, "
+        "and leave "
         "w alone.",
         _7_11,
         {"loop": True, "write": "adds up"},
     ),
     "L9": Row(
         "another minibatch for every point",
-        "The differences between neighbouring points are then noise of the minibatches, not shape of the surface. Take one minibatch, "
+        "The differences between neighbouring points are then noise of the minibatches, not shape of the surface. Take one "
+        "minibatch, "
         "and use it for all points.",
         "the docstring: one minibatch",
         {"loop": True, "batch": "each point"},
@@ -351,7 +352,13 @@ def interpolate_function(faults: Faults) -> tuple[Callable[..., Any]]:
 
     @torch.no_grad()
     def interpolate(
-        model: torch.nn.Module, state_a: State, state_b: State, alphas: Sequence[float], loss_fn: Any, X: Tensor, y: Tensor
+        model: torch.nn.Module,
+        state_a: State,
+        state_b: State,
+        alphas: Sequence[float],
+        loss_fn: Any,
+        X: Tensor,
+        y: Tensor,
     ) -> Tensor:
         start, training = copy.deepcopy(model.state_dict()), model.training
         norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm1d)]
@@ -381,9 +388,7 @@ def _load(model: torch.nn.Module, a: State, b: State, alpha: float, faults: Faul
             new[key] = torch.lerp(one, b[key], alpha) if faults.get("integers") == "averaged" else one
         elif buffer and stats in ("of a", "of b"):
             new[key] = one if stats == "of a" else b[key]
-        elif faults.get("tied") == "norms left" and "norm" in key and not buffer:
-            new[key] = one
-        elif faults.get("tied") == "weights only" and key.endswith("bias"):
+        elif _stays(key, faults.get("tied")) and not buffer:
             new[key] = one
         else:
             new[key] = mixed
@@ -392,6 +397,11 @@ def _load(model: torch.nn.Module, a: State, b: State, alpha: float, faults: Faul
             p.copy_((1 - alpha) * one + alpha * other)
     else:
         model.load_state_dict(new)
+
+
+def _stays(key: str, which: str | None) -> bool:
+    """Is this weight forgotten when the others move?"""
+    return (which == "norms left" and "norm" in key) or (which == "weights only" and key.endswith("bias"))
 
 
 def _statistics(model: torch.nn.Module, norms: Sequence[Any], X: Tensor, how: str) -> None:
@@ -434,14 +444,16 @@ INTERPOLATE_ROWS: dict[str, Row] = {
     ),
     "L71": Row(
         "the loss is measured in train mode",
-        "In train mode the norm layers use the minibatch's own statistics (with the variance divided by N, not N − 1), and every "
+        "In train mode the norm layers use the minibatch's own statistics (with the variance divided by N, not N − 1), and "
+        "every "
         "look at the loss moves the running ones. Recompute in train mode, then measure in eval mode.",
         _7_13,
         {"mode": "train"},
     ),
     "L72": Row(
         "only a tenth of the statistics is new",
-        "With momentum 0.1 one pass mixes a tenth of the new mean and variance into the old ones. Set momentum to None (a plain "
+        "With momentum 0.1 one pass mixes a tenth of the new mean and variance into the old ones. Set momentum to None (a "
+        "plain "
         "average over all passes) and reset the statistics first.",
         _7_13,
         {"stats": "a tenth"},
@@ -449,7 +461,8 @@ INTERPOLATE_ROWS: dict[str, Row] = {
     ),
     "L5": Row(
         "integer buffers are averaged",
-        "num_batches_tracked counts batches, in int64. torch.lerp refuses whole numbers. Interpolate what is floating point, and copy "
+        "num_batches_tracked counts batches, in int64. torch.lerp refuses whole numbers. Interpolate what is floating point, "
+        "and copy "
         "the rest.",
         "the docstring: whole numbers",
         {"integers": "averaged"},
@@ -484,7 +497,8 @@ INTERPOLATE_ROWS: dict[str, Row] = {
     ),
     "L77": Row(
         "the model is not put back",
-        "After the last α the model holds the weights of that point (or another mode, or norm layers with another momentum). Whoever uses "
+        "After the last α the model holds the weights of that point (or another mode, or norm layers with another momentum). "
+        "Whoever uses "
         "it next does not expect that.",
         "the docstring: the model afterwards",
         {"leave": "moved"},
@@ -494,7 +508,8 @@ INTERPOLATE_ROWS: dict[str, Row] = {
     ),
     "L78": Row(
         "only a part of the weights moves",
-        "Norm layers have a weight and a bias as well, and every layer's bias belongs to the solution: all floating-point entries are "
+        "Norm layers have a weight and a bias as well, and every layer's bias belongs to the solution: all floating-point "
+        "entries are "
         "interpolated.",
         _7_12,
         {"tied": "norms left"},
@@ -516,10 +531,10 @@ class ReferenceSAM(torch.optim.Optimizer):
         loss = closure()
         with torch.no_grad():
             found = [(g["rho"], p) for g in self.param_groups for p in g["params"] if p.grad is not None]
-            length = torch.cat([p.grad.reshape(-1) for _, p in found]).norm()  # type: ignore[union-attr]
+            length = torch.cat([p.grad.reshape(-1) for _, p in found]).norm()
             kept = [p.clone() for _, p in found]
             for rho, p in found:
-                p.add_(p.grad * (rho / (length + 1e-12)))  # type: ignore[operator]
+                p.add_(p.grad * (rho / (length + 1e-12)))
         closure()
         with torch.no_grad():
             for (_, p), old in zip(found, kept, strict=True):
@@ -542,9 +557,11 @@ class _FaultySAM(torch.optim.Optimizer):
         f = self.faults
         with torch.set_grad_enabled(f.get("grad") != "off"):
             loss = closure()
-        found = [(g, p) for g in self.param_groups for p in g["params"] if f.get("none") == "taken" or p.grad is not None]
+        found = [
+            (g, p) for g in self.param_groups for p in g["params"] if f.get("none") == "taken" or p.grad is not None
+        ]
         moves = [self._move(group, p, found) for group, p in found]
-        old = [p.grad.clone() for _, p in found]  # type: ignore[union-attr]
+        old = [p.grad.clone() for _, p in found]
         for (_, p), move in zip(found, moves, strict=True):
             p.add_(move)
         with torch.enable_grad():
@@ -558,7 +575,7 @@ class _FaultySAM(torch.optim.Optimizer):
             if f.get("gradient") == "old":
                 p.grad = g
             elif f.get("gradient") == "both":
-                p.grad = p.grad + g  # type: ignore[operator]
+                p.grad = p.grad + g
         if f.get("restore") != "after the step":
             self.base_optimizer.step()
         return None if f.get("returns") == "none" else second if f.get("returns") == "second" else loss
@@ -578,11 +595,11 @@ class _FaultySAM(torch.optim.Optimizer):
             f.get("rho", "group"), group["rho"]
         )
         if kind == "weights":
-            return g * (rho * p.norm() / (length + 1e-12))
+            return torch.mul(g, rho * p.norm() / (length + 1e-12))
         if kind == "sign":
-            return rho * g.sign()
+            return torch.mul(g.sign(), rho)
         scale = rho if kind == "none" else rho / (length + (0.0 if f.get("zero") == "nan" else 1e-12))
-        return (-1 if f.get("sign") == "down" else 1) * scale * g
+        return torch.mul(g, -scale if f.get("sign") == "down" else scale)
 
 
 def sam_class(faults: Faults) -> tuple[type]:
@@ -610,7 +627,8 @@ SAM_ROWS: dict[str, Row] = {
     ),
     "L81": Row(
         "the old gradient is used",
-        "The base optimizer takes the gradient from before the way uphill: plain SGD, at twice the price. Its step belongs to the gradient "
+        "The base optimizer takes the gradient from before the way uphill: plain SGD, at twice the price. Its step belongs "
+        "to the gradient "
         "of the second closure().",
         _ORDER,
         {"gradient": "old"},
@@ -670,7 +688,8 @@ SAM_ROWS: dict[str, Row] = {
     ),
     "L90": Row(
         "the closure runs without autograd",
-        "Under @torch.no_grad() the closure's backward() finds no graph. Call it inside `with torch.enable_grad():`, as torch's optimizers do.",
+        "Under @torch.no_grad() the closure's backward() finds no graph. Call it inside `with torch.enable_grad():`, as "
+        "torch's optimizers do.",
         "the docstring: closure",
         {"grad": "off"},
     ),
@@ -756,7 +775,8 @@ INIT_ROWS: dict[str, Row] = {
     ),
     "L94": Row(
         "fan_out in place of fan_in",
-        "A weight of torch has shape (outputs, inputs, …): fan_in is size(1) times the receptive field. Xavier is symmetric and does not "
+        "A weight of torch has shape (outputs, inputs, …): fan_in is size(1) times the receptive field. Xavier is symmetric "
+        "and does not "
         "notice.",
         _7_17,
         {"fan": "out"},
@@ -815,4 +835,3 @@ INIT_ROWS: dict[str, Row] = {
         also=_in_either({"drawn": "rebound"}),
     ),
 }
-
