@@ -118,6 +118,11 @@ def _sum_of_gradients(loss_fn: Any, params: Tensors, v: Tensors) -> Any:
     return torch.autograd.grad(sum(a.sum() for a in g), own, materialize_grads=True)
 
 
+def _params_as_given(loss_fn: Any, params: Tensors, v: Tensors) -> Any:
+    g = torch.autograd.grad(loss_fn(params), params, create_graph=True, materialize_grads=True)
+    return torch.autograd.grad(sum((a * b).sum() for a, b in zip(g, v, strict=True)), params, materialize_grads=True)
+
+
 # --- landscape.lanczos ----------------------------------------------------------------------------------------------
 
 
@@ -503,6 +508,13 @@ def _no_w(f: Any, w: Tensor, d1: Tensor, d2: Tensor, al: Tensor, be: Tensor, bat
     return surface_vmap(f, 0 * w, d1, d2, al, be, batches, chunk)
 
 
+def _meshgrid_xy(f: Any, w: Tensor, d1: Tensor, d2: Tensor, al: Tensor, be: Tensor, batches: Any, chunk: int) -> Tensor:
+    X, y = next(batches)
+    a, b = torch.meshgrid(al, be, indexing="xy")
+    every: Tensor = vmap(lambda s, t: f(w + s * d1 + t * d2, X, y), chunk_size=chunk)(a.flatten(), b.flatten())
+    return every.view(len(al), len(be))
+
+
 # --- landscape.interpolate ------------------------------------------------------------------------------------------
 
 
@@ -815,6 +827,23 @@ class _ZeroByZero(_OwnNorms):
         return loss
 
 
+class _PlainStep(_OwnNorms):
+    @torch.no_grad()
+    def step(self, closure: Any) -> Any:
+        with torch.enable_grad():
+            loss = closure()
+        moves = self.moves()
+        for p, e in moves:
+            p.add_(e)
+        with torch.enable_grad():
+            closure()
+        for p, e in moves:
+            p.sub_(e)
+        for group, p in self.each():
+            p.sub_(group["lr"] * p.grad)
+        return loss
+
+
 class _ConstructorsRho(_OwnNorms):
     @torch.no_grad()
     def step(self, closure: Any) -> Any:
@@ -964,6 +993,7 @@ MUTANTS: Mutants = {
         ("L17", "jacrev of grad", (_forms_h,)),
         ("L18", "requires_grad_ on the caller's", (_backward_then_grad,)),
         ("L13", "sum of the gradient", (_sum_of_gradients,)),
+        ("L101", "params as given", (_params_as_given,)),
         ("L15", "the gradient", (lambda f, params, v: torch.func.grad(f)([p.detach() for p in params]),)),
     ),
     "landscape.lanczos": (
@@ -1007,6 +1037,7 @@ MUTANTS: Mutants = {
         ("L64", "all points", (_surface(_all_points),)),
         ("L65", "vmap over a row", (_surface(_vmap_of_vmap),)),
         ("L66", "d2, d1", (_surface(_other_order),)),
+        ("L66", "meshgrid xy", (_surface(_meshgrid_xy),)),
         ("L67", "around zero", (_surface(_no_w),)),
     ),
     "landscape.interpolate": (
@@ -1028,6 +1059,7 @@ MUTANTS: Mutants = {
         ("L90", "no graph", (_WithoutGraph,)),
         ("L91", "returns None", (_ReturnsNothing,)),
         ("L89", "0/0", (_ZeroByZero,)),
+        ("L103", "p -= lr * grad", (_PlainStep,)),
         ("L87", "constructor's rho", (_ConstructorsRho,)),
     ),
     "landscape.init": (

@@ -47,8 +47,9 @@ def _list_of_tensors(returned: object, name: str, like: Sequence[Tensor], what: 
 
 
 def _named(value: object) -> str:
+    kinds = {type(None): "None", np.ndarray: "a numpy array", torch.Tensor: "a single tensor"}
     kind = type(value).__name__
-    return "None" if value is None else f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
+    return kinds.get(type(value), f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}")
 
 
 def _one_tensor(returned: object, name: str, shape: tuple[int, ...]) -> Tensor:
@@ -284,11 +285,24 @@ def loss_grid(case: Case, objects: Sequence[Any], record: Record) -> None:
             returned = _count_grid(here.counter, call, alphas, betas, inputs["chunk_size"], record)
         else:
             returned = call(alphas, betas)
+        if returned is not _CUT_SHORT:
+            grid = _grid_of(returned, name, len(inputs["alphas"]), len(inputs["betas"]))
+            if not drawn:
+                raise ProtocolError(f"{name} took no minibatch; next(iter(batches)) gives one")
+            record.array("loss on the grid", grid)
         record.fact("w, d1 and d2", _kept(before, fixed, here))
         record.fact(BATCHES, ONE_BATCH if len(drawn) == 1 else str(len(drawn)))
-        if returned is not _CUT_SHORT:
-            grid = _one_tensor(returned, name, (len(inputs["alphas"]), len(inputs["betas"])))
-            record.array("loss on the grid", grid)
+
+
+def _grid_of(returned: object, name: str, rows: int, columns: int) -> Tensor:
+    if isinstance(returned, torch.Tensor) and rows != columns:
+        if returned.shape == (columns, rows):
+            raise ProtocolError(f"{name} returned (columns, rows) = {(columns, rows)}: one row per alpha is asked for")
+        if returned.shape == (rows, rows):
+            raise ProtocolError(
+                f"{name} returned as many columns as there are alphas: one column per beta is asked for"
+            )
+    return _one_tensor(returned, name, (rows, columns))
 
 
 def _counted(batches: Sequence[Any], drawn: list[int]) -> Iterator[Any]:
@@ -317,7 +331,7 @@ def _count_grid(
         chunks = -(-len(alphas) * len(betas) // chunk_size)
         record.fact(PER_CHUNK, round(grid.launches / chunks, 1))
         record.fact(f"{PER_CHUNK}: where", [f"{grid.launches} launches for {chunks} chunks of {chunk_size} points"])
-        record.fact(GRID_PEAK, round(grid.peak_bytes / one.peak_bytes, 2))
+        record.fact(GRID_PEAK, round(grid.peak_bytes / max(one.peak_bytes, 1), 2))
         record.fact(SYNCS, float(len(grid.syncs)))
         record.fact(f"{SYNCS}: where", event_lines(grid.syncs))
         one = grid
@@ -443,9 +457,15 @@ def _record_step(record: Record, params: Sequence[Tensor], asked: Sequence[Any],
             record.first(LOSS, "None", "the first loss")
         else:
             record.first(LOSS, "the first loss", "the first loss")
-            record.row("the loss that step returns", float(returned))  # type: ignore[arg-type]
+            record.row("the loss that step returns", _number(returned))
     else:
         record.first(LOSS, "the first loss", "the first loss")
+
+
+def _number(returned: object) -> float:
+    if isinstance(returned, (torch.Tensor, int, float)) and np.size(as_array(returned)) == 1:
+        return float(returned)
+    raise ProtocolError(f"step should return the loss, one number, not {_named(returned)}")
 
 
 # --- initial weights ------------------------------------------------------------------------------------------------

@@ -229,7 +229,8 @@ def _classify_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
             _symmetric(rng, row) if turned else np.diag(rng.permutation(row) if hidden else row) for row in rows
         ]
         tols = [tol if turned else float(t) for t in [tol] * len(rows)]
-        labels = [f"{title}, matrix {i + 1}" for i in range(len(rows))]
+        shown = [", ".join(f"{v:g}" for v in row) for row in rows]
+        labels = [f"matrix {i + 1}" + ("" if hidden else f", eigenvalues {text}") for i, text in enumerate(shown)]
         return case_of(title, group, "critical_points", {"matrices": matrices, "tols": tols, "labels": labels}, hidden)
 
     return (
@@ -304,7 +305,7 @@ def _goe_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         inputs = {"ns": list(ns), "samples": samples + (int(rng.integers(0, 500)) if hidden else 0), "seed": seed}
         return case_of(title, "probabilities" if max(ns) < 4 else "larger n", "random_matrices", inputs, hidden)
 
-    return (case("n = 1, 2, 3", (1, 2, 3), 3000), case("n = 4 and 5", (4, 5), 3000))
+    return (case("n = 1, 2, 3", (1, 2, 3), 3000), case("n = 4", (4,), 12000))
 
 
 GOE = CodeExercise(

@@ -273,7 +273,7 @@ def _sam_inputs(
     return {
         "params": params,
         "curvature": [np.asarray(rng.uniform(0.3, 2.0, shape)) for shape in shapes],
-        "minimum": [0.3 * weights(rng, shape) for shape in shapes],
+        "minimum": [np.asarray(0.3 * weights(rng, shape)) for shape in shapes],
         "group_of": [i % len(groups) for i in range(len(shapes))],
         "groups": [dict(group) for group in groups],
         "options": dict(options),

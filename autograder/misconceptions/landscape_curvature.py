@@ -35,7 +35,9 @@ def hvp_function(faults: Faults) -> tuple[Callable[..., Any]]:
 
     def hvp(loss_fn: Loss, params: Sequence[Tensor], v: Sequence[Tensor]) -> list[Tensor]:
         how = faults.get("product", "exact")
-        if faults.get("leaves") == "the caller's":
+        if faults.get("leaves") == "as given":
+            leaves = list(params)
+        elif faults.get("leaves") == "the caller's":
             leaves = [p.requires_grad_() for p in params]
         else:
             leaves = [p.detach().clone().requires_grad_() for p in params]
@@ -194,6 +196,14 @@ HVP_ROWS: dict[str, Row] = {
         "`p.detach().requires_grad_()`.",
         "the docstring: params stay as they are",
         {"leaves": "the caller's"},
+        coincides="when the parameters require gradients anyway",
+    ),
+    "L101": Row(
+        "params are used as they are given",
+        "They need not require gradients, and then autograd has nothing to differentiate by. Make leaves of your own: "
+        "`p.detach().requires_grad_()`.",
+        "the docstring: leaves of your own",
+        {"leaves": "as given"},
         coincides="when the parameters require gradients anyway",
     ),
     "L19": Row(

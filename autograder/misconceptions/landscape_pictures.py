@@ -196,6 +196,8 @@ def surface_function(faults: Faults) -> tuple[Callable[..., Any]]:
         a, b = (grid.reshape(-1) for grid in grids)
         if faults.get("axes") == "swapped":
             a, b = b, a
+        if faults.get("axes") == "xy":
+            a, b = (grid.reshape(-1) for grid in torch.meshgrid(alphas, betas, indexing="xy"))
         if faults.get("loop"):
             return _looped(loss_fn, w, d1, d2, a, b, stream, batch, faults).reshape(len(alphas), len(betas))
         if faults.get("points") == "all at once":
@@ -303,7 +305,7 @@ SURFACE_ROWS: dict[str, Row] = {
         "Row i belongs to alphas[i], which multiplies d1; column j to betas[j] and d2.",
         _7_11,
         {"axes": "swapped"},
-        also=({"rows": "columns"},),
+        also=({"rows": "columns"}, {"axes": "xy"}),
     ),
     "L67": Row(
         "the surface is drawn around zero",
@@ -544,7 +546,7 @@ class ReferenceSAM(torch.optim.Optimizer):
 
 
 class _FaultySAM(torch.optim.Optimizer):
-    """SAM with faults: norm, restore, gradient, sign, rho, none, grad, returns, zero."""
+    """SAM with faults: norm, restore, gradient, sign, rho, none, grad, returns, zero, step."""
 
     faults: ClassVar[Faults] = {}
 
@@ -576,7 +578,10 @@ class _FaultySAM(torch.optim.Optimizer):
                 p.grad = g
             elif f.get("gradient") == "both":
                 p.grad = p.grad + g
-        if f.get("restore") != "after the step":
+        if f.get("step") == "by hand":
+            for group, p in found:
+                p.sub_(group["lr"] * p.grad)  # type: ignore[operator]
+        elif f.get("restore") != "after the step" and f.get("step") != "none":
             self.base_optimizer.step()
         return None if f.get("returns") == "none" else second if f.get("returns") == "second" else loss
 
@@ -699,6 +704,20 @@ SAM_ROWS: dict[str, Row] = {
         "the docstring: returns",
         {"returns": "second"},
         also=({"returns": "none"},),
+    ),
+    "L102": Row(
+        "the base optimizer never steps",
+        "After the four moves the weights are where they were: the last move is base_optimizer.step().",
+        _ORDER,
+        {"step": "none"},
+    ),
+    "L103": Row(
+        "a plain gradient step in place of the base optimizer's",
+        "w − lr·g' is SGD without momentum and decay. Whatever the base optimizer is, its own step does it: "
+        "self.base_optimizer.step().",
+        _ORDER,
+        {"step": "by hand"},
+        coincides="around plain SGD",
     ),
     "L92": Row(
         "the norms are summed",
