@@ -243,7 +243,7 @@ def test_sam_with_rho_0_is_sgd_to_the_last_bit() -> None:
 
 
 def test_full_batch_descent_settles_at_the_edge_of_stability() -> None:
-    """Five two-layer linear networks side by side, u·v = 1 with u at first much larger: λ_max starts above 2/lr, and ends below."""
+    """Five two-layer linear networks side by side, u·v = 1, u much larger at first: λ_max starts above 2/lr and ends below."""
     lr = 0.35
     u, v = torch.full((5,), 2.6, dtype=torch.float64), 0.3 + 0.02 * torch.arange(5, dtype=torch.float64)
     for _ in range(2000):
@@ -341,7 +341,7 @@ def test_simulators_without_faults_are_right(name: str, right: tuple[object, ...
     [
         ("landscape.hvp", (lambda loss_fn, params, v: torch.zeros(3),), "a list of tensors, one per parameter"),
         ("landscape.hvp", (lambda loss_fn, params, v: params[:1],), "returned 1 tensors; there are"),
-        ("landscape.hvp", (lambda loss_fn, params: v,), "hvp(loss_fn, params, v)"),  # type: ignore[name-defined]  # noqa: F821
+        ("landscape.hvp", (lambda loss_fn, params: params,), "hvp(loss_fn, params, v)"),
         (
             "landscape.lanczos",
             (lambda matvec, dim, k, steps, generator: [1.0] * k,),

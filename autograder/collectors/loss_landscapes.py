@@ -70,8 +70,9 @@ def _kept(arrays: Sequence[Array], tensors: Sequence[Tensor], here: Place) -> st
 
 
 def perceptron_loss(params: Sequence[Tensor], X: Tensor, y: Tensor, layers: int, kind: str) -> Tensor:
-    """Mean loss of a tanh network. `params`: weight and bias of each layer; then one that the loss is linear in, if any.
+    """Mean loss of a tanh network.
 
+    `params`: weight and bias of each layer; then, if any, one whose sum is added and one that is not used.
     `kind` is "cross-entropy" (y: class numbers) or "squares" (y: targets).
     """
     h = X
@@ -381,8 +382,9 @@ def line_between(case: Case, objects: Sequence[Any], record: Record) -> None:
     check_call(function, name, "(model, state_a, state_b, alphas, loss_fn, X, y)", *arguments)
     returned = function(*arguments)
     record.fact(LEFT, _difference(start, _snapshot(model)))
-    same = all(np.array_equal(as_array(value), inputs["b"][key]) for key, value in b.items())
-    record.fact("state_b", UNCHANGED if same else "changed; make new tensors")
+    for end, given in (("a", a), ("b", b)):
+        same = all(np.array_equal(as_array(value), inputs[end][key]) for key, value in given.items())
+        record.fact(f"state_{end}", UNCHANGED if same else "changed; make new tensors")
     if isinstance(returned, (list, tuple)):
         returned = torch.tensor([float(one) for one in returned], dtype=torch.float64)
     record.array("loss along the line", _one_tensor(returned, name, (len(alphas),)))

@@ -36,12 +36,11 @@ QUIZZES = (
             "what happens",
             "c",
             {
-                "a": "The gradient along the unstable direction is zero on the ridge, in the first step and in every later "
-                "one: nothing "
-                "starts the fall.",
+                "a": "The gradient along the unstable direction is zero on the ridge, in the first step and in "
+                "every later one: nothing starts the fall.",
                 "b": "That takes an lr above 2/λ of the steepest direction, 2/40 here.",
-                "c": "Right. By (7.6) the distance along an eigenvector is multiplied by 1 − ηλ in every step, and 0 stays 0. "
-                "Noise, or a rounding error, is what saves a run in practice.",
+                "c": "Right. By (7.6) the distance along an eigenvector is multiplied by 1 − ηλ in every step, and "
+                "0 stays 0. Noise, or a rounding error, is what saves a run in practice.",
                 "d": "Momentum multiplies what is there, and there is nothing: 0 times any number.",
             },
         ),
@@ -53,13 +52,11 @@ QUIZZES = (
             "the weakest point",
             "b",
             {
-                "a": "Only the signs of the eigenvalues matter for the kind of a critical point, and they do not depend on "
-                "the scale.",
-                "b": "Right. The Hessian of a trained network is a Gauss–Newton part without negative eigenvalues, and a "
-                "rest that is small "
-                "where the errors are small: low loss and negative curvature rarely go together. In the demo above the share "
-                "of negative "
-                "eigenvalues falls with the loss.",
+                "a": "Only the signs of the eigenvalues matter for the kind of a critical point, and they do not "
+                "depend on the scale.",
+                "b": "Right. The Hessian of a trained network is a Gauss–Newton part without negative eigenvalues, "
+                "and a rest that is small where the errors are small: low loss and negative curvature rarely go "
+                "together. In section 3 the number of negative eigenvalues falls with the loss.",
                 "c": "n is large, and that makes minima rarer still under this argument.",
                 "d": "The Hessian of a smooth loss is symmetric, always. That part of the argument is safe.",
             },
@@ -74,10 +71,9 @@ QUIZZES = (
             {
                 "a": "Flatness of the weights was changed by hand, without changing a single answer of the network.",
                 "b": "Nor can sharpness help: the answers to all inputs are the same.",
-                "c": "Right (Dinh et al. 2017). The two networks give the same answer to every input, so they have the same "
-                "test error. "
-                "λ_max depends on how the function is written down; compare it between networks only after such freedoms are "
-                "taken out.",
+                "c": "Right (Dinh et al. 2017). The two networks give the same answer to every input, so they have "
+                "the same test error. λ_max depends on how the function is written down; compare it between "
+                "networks only after such freedoms are taken out.",
                 "d": "The test error is a property of the function, and the functions are the same: no measurement is needed.",
             },
         ),
@@ -91,11 +87,10 @@ QUIZZES = (
             {
                 "a": "The plane holds the last point and two directions. Other points of the path are projected onto it.",
                 "b": "Contours are drawn from the loss on the plane, and there are no others.",
-                "c": "The principal directions of the path are a sensible choice of plane. The trouble is what the height at "
-                "a projected point means.",
-                "d": "Right. A projected point has another loss than the weights it came from: the path did not go through "
-                "the places "
-                "over which it is drawn. Plot the measured loss beside it, as training curves do.",
+                "c": "The principal directions of the path are a sensible choice of plane. The trouble is what the "
+                "height at a projected point means.",
+                "d": "Right. A projected point has another loss than the weights it came from: the path did not go "
+                "through the places over which it is drawn. Plot the measured loss beside it, as training curves do.",
             },
         ),
     ),

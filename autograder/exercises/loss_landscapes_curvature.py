@@ -39,19 +39,19 @@ HVP_LIMITS = (
     Limit(
         PEAK,
         12,
-        "{count} times the memory of one gradient; {at_most} are allowed. H has as many rows as there are weights: never "
-        "hold them.",
+        "{count} times the memory of one gradient; {at_most} are allowed. H has as many rows as there are weights: "
+        "never hold them.",
     ),
 )
 
 
 def _network(rng: Generator, sizes: Sequence[int], kind: str, straight: bool = False, **more: Any) -> dict[str, Any]:
-    """A tanh network, data and a direction; `straight`: one parameter more, in which the loss is linear."""
+    """A tanh network, data and a direction; `straight`: with one parameter in which the loss is linear, and an unused one."""
     params: list[Array] = []
     for inputs, outputs in pairwise(sizes):
         params += [rng.standard_normal((outputs, inputs)) * inputs**-0.5, 0.3 * rng.standard_normal(outputs)]
     if straight:
-        params.append(rng.standard_normal(3))
+        params += [rng.standard_normal(3), rng.standard_normal(2)]
     count, outputs = 9, sizes[-1]
     classes = rng.permutation(np.arange(count) % outputs)
     return {
@@ -101,11 +101,11 @@ HVP = CodeExercise(
     misconceptions=recognise(bank.HVP_ROWS, bank.HVP_ROWS, bank.hvp_function),
     hints=(
         "The derivative of the number g·v, with v constant, is H·v. So: differentiate, multiply, differentiate again.",
-        "torch.autograd.grad(loss, leaves, create_graph=True) returns a gradient that can be differentiated. Sum g·v over all "
-        "tensors into one number before the second call.",
-        "own = [p.detach().requires_grad_() for p in params]; g = torch.autograd.grad(loss_fn(own), own, create_graph=True, "
-        "materialize_grads=True); dot = sum((a * b).sum() for a, b in zip(g, v)); return list(torch.autograd.grad(dot, own, "
-        "materialize_grads=True)).",
+        "torch.autograd.grad(loss, leaves, create_graph=True) returns a gradient that can be differentiated. Sum "
+        "g·v over all tensors into one number before the second call.",
+        "own = [p.detach().requires_grad_() for p in params]; g = torch.autograd.grad(loss_fn(own), own, "
+        "create_graph=True, materialize_grads=True); dot = sum((a * b).sum() for a, b in zip(g, v)); return "
+        "list(torch.autograd.grad(dot, own, materialize_grads=True)).",
     ),
     forbidden=(
         "torch.autograd.functional.hvp",
@@ -206,13 +206,13 @@ LANCZOS = CodeExercise(
     compares="the eigenvalues with torch.linalg.eigvalsh of the full matrix, and the number of products",
     misconceptions=recognise(bank.LANCZOS_ROWS, bank.LANCZOS_ROWS, bank.lanczos_function),
     hints=(
-        "Keep all the vectors q in a list. Each step: one product with the newest one, its α, then subtract what the product "
-        "has along every earlier q, and what is left, divided by its norm β, is the next q.",
-        "Stack the list into Q, shape (j, dim): u = u - Q.T @ (Q @ u), twice, takes everything out that lies along the "
-        "earlier vectors. Stop when β is nearly 0. T has the α's on its diagonal and the β's beside it.",
+        "Keep all the vectors q in a list. Each step: one product with the newest one, its α, then subtract what "
+        "the product has along every earlier q, and what is left, divided by its norm β, is the next q.",
+        "Stack the list into Q, shape (j, dim): u = u - Q.T @ (Q @ u), twice, takes everything out that lies along "
+        "the earlier vectors. Stop when β is nearly 0. T has the α's on its diagonal and the β's beside it.",
         "q = torch.randn(dim, dtype=torch.float64, generator=generator), divided by its norm. After the loop over "
-        "range(min(steps, dim)): T = torch.diag(a) + torch.diag(b, 1) + torch.diag(b, -1) with one β fewer than α's; "
-        "torch.linalg.eigvalsh(T).flip(0)[:k].",
+        "range(min(steps, dim)): T = torch.diag(a) + torch.diag(b, 1) + torch.diag(b, -1) with one β fewer than "
+        "α's; torch.linalg.eigvalsh(T).flip(0)[:k].",
     ),
 )
 
@@ -288,8 +288,8 @@ CLASSIFY = CodeExercise(
     combine=bank.classify_function,
     hints=(
         "Everything stands in the signs of the eigenvalues: some up and some down, all one way, or some flat.",
-        "torch.linalg.eigvalsh(H) gives them. Count those above tol and those below −tol; the rest are zeros. Look for both "
-        "signs first.",
+        "torch.linalg.eigvalsh(H) gives them. Count those above tol and those below −tol; the rest are zeros. Look "
+        "for both signs first.",
         "up, down = int((e > tol).sum()), int((e < -tol).sum()). Both positive: saddle. Else, up + down < len(e): "
         "degenerate. Else: minimum if down == 0, maximum if not. The index is down.",
     ),
@@ -324,10 +324,10 @@ GOE = CodeExercise(
     misconceptions=recognise(bank.GOE_ROWS, bank.GOE_ROWS, bank.goe_function),
     combine=bank.goe_function,
     hints=(
-        "A matrix is a minimum's Hessian when all its eigenvalues are positive. Make many, look at all at once, take the "
-        "share.",
-        "A has shape (samples, n, n): its transpose exchanges the last two dimensions, A.mT. torch.linalg.eigvalsh takes the "
-        "whole batch.",
+        "A matrix is a minimum's Hessian when all its eigenvalues are positive. Make many, look at all at once, "
+        "take the share.",
+        "A has shape (samples, n, n): its transpose exchanges the last two dimensions, A.mT. torch.linalg.eigvalsh "
+        "takes the whole batch.",
         "M = (A + A.mT) / 2; return (torch.linalg.eigvalsh(M) > 0).all(dim=-1).double().mean().item().",
     ),
 )

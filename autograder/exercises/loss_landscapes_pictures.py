@@ -65,16 +65,16 @@ NORMALIZE = CodeExercise(
     visible=lambda: _normalize_cases(generator(VISIBLE_SEED), hidden=False),
     draw_cases=lambda seed: _normalize_cases(generator(seed), hidden=True),
     reference=lambda: (bank.normalize_by_formula,),
-    compares="every tensor of the direction with (7.9), filter by filter",
+    compares="every tensor of the direction with (7.10), filter by filter",
     misconceptions=recognise(bank.NORMALIZE_ROWS, bank.NORMALIZE_ROWS, bank.normalize_function),
     combine=bank.normalize_function,
     hints=(
-        "Walk through the pairs (d, w). Fewer than two dimensions: zeros. Else each filter, an entry of dimension 0, gets the "
-        "length of the weight's filter.",
-        "Norms of all filters at once: t.flatten(1).norm(dim=1). Bring them into the shape (filters, 1, …, 1) before you "
-        "multiply, and keep 0/0 out.",
-        "a = d.flatten(1).norm(dim=1); b = w.flatten(1).norm(dim=1); ratio = torch.where(a > 0, b / a, 0.0); "
-        "d * ratio.view(-1, *[1] * (d.dim() - 1)).",
+        "Walk through the pairs (d, w). Fewer than two dimensions: zeros. Else each filter, an entry of dimension "
+        "0, gets the length of the weight's filter.",
+        "Norms of all filters at once: t.flatten(1).norm(dim=1). Bring them into the shape (filters, 1, …, 1) "
+        "before you multiply, and keep 0/0 out.",
+        "a = d.flatten(1).norm(dim=1); b = w.flatten(1).norm(dim=1); ratio = torch.where(a > 0, b / a, 0.0); d * "
+        "ratio.view(-1, *[1] * (d.dim() - 1)).",
     ),
 )
 
@@ -86,21 +86,21 @@ SURFACE_LIMITS = (
     Limit(
         PER_CHUNK,
         60,
-        "{count} launches for every chunk of chunk_size points; {at_most} are enough, however many points a chunk has. A "
-        "loop launches the whole loss once per point, vmap once per chunk.",
+        "{count} launches for every chunk of chunk_size points; {at_most} are enough, however many points a chunk "
+        "has. A loop launches the whole loss once per point, vmap once per chunk.",
     ),
     Limit(
         SYNCS,
         0,
-        "Host synchronisations: {count}; none is allowed. `.item()`, `float(…)` and filling a Python list with losses wait for "
-        "the device; cat or stack the tensors.",
+        "Host synchronisations: {count}; none is allowed. `.item()`, `float(…)` and filling a Python list with "
+        "losses wait for the device; cat or stack the tensors.",
     ),
 )
 GRID_LIMIT = Limit(
     GRID_PEAK,
     1.8,
-    "The grid takes {count} times the memory of a single chunk; at most {at_most}. Only chunk_size points may exist at a time: "
-    "make w + α·d1 + β·d2 inside the chunk.",
+    "The grid takes {count} times the memory of a single chunk; at most {at_most}. Only chunk_size points may exist "
+    "at a time: make w + α·d1 + β·d2 inside the chunk.",
 )
 
 
@@ -161,13 +161,14 @@ SURFACE = CodeExercise(
     compares="every point with a double loop, and launches and memory with the limits",
     misconceptions=recognise(bank.SURFACE_ROWS, bank.SURFACE_ROWS, bank.surface_function),
     hints=(
-        "Write the loss at one point (α, β) first. vmap makes of it a function of many α and β, and works through them in "
-        "chunks.",
-        "torch.meshgrid(alphas, betas, indexing='ij') gives two grids of numbers: flatten them, they are small. What is "
-        "large, w + α·d1 + β·d2, belongs inside the function that vmap calls. next(iter(batches)) once, before.",
+        "Write the loss at one point (α, β) first. vmap makes of it a function of many α and β, and works through "
+        "them in chunks.",
+        "torch.meshgrid(alphas, betas, indexing='ij') gives two grids of numbers: flatten them, they are small. "
+        "What is large, w + α·d1 + β·d2, belongs inside the function that vmap calls. next(iter(batches)) once, "
+        "before.",
         "X, y = next(iter(batches)); at = torch.func.vmap(lambda a, b: loss_fn(w + a * d1 + b * d2, X, y), "
-        "chunk_size=chunk_size); a, b = torch.meshgrid(alphas, betas, indexing='ij'); "
-        "return at(a.flatten(), b.flatten()).view(a.shape).",
+        "chunk_size=chunk_size); a, b = torch.meshgrid(alphas, betas, indexing='ij'); return at(a.flatten(), "
+        "b.flatten()).view(a.shape).",
     ),
 )
 
@@ -247,14 +248,13 @@ INTERPOLATE = CodeExercise(
     misconceptions=recognise(bank.INTERPOLATE_ROWS, bank.INTERPOLATE_ROWS, bank.interpolate_function),
     combine=bank.interpolate_function,
     hints=(
-        "Copy first: both states may share tensors with the model that you are about to change. The simplest model to change "
-        "is "
-        "a copy.",
-        "For each α: load the mixed entries; reset_running_stats() and momentum = None in every norm layer; one pass in train "
-        "mode without gradients; eval mode; the loss.",
-        "net = copy.deepcopy(model); a = copy.deepcopy(state_a); net.load_state_dict({k: (1 - alpha) * a[k] + alpha * "
-        "state_b[k] if a[k].is_floating_point() else a[k] for k in a}); torch.optim.swa_utils.update_bn([X], net) does the "
-        "statistics; net.eval(); loss_fn(net(X), y).",
+        "Copy first: both states may share tensors with the model that you are about to change. The simplest model "
+        "to change is a copy.",
+        "For each α: load the mixed entries; reset_running_stats() and momentum = None in every norm layer; one "
+        "pass in train mode without gradients; eval mode; the loss.",
+        "net = copy.deepcopy(model); a = copy.deepcopy(state_a); net.load_state_dict({k: (1 - alpha) * a[k] + alpha "
+        "* state_b[k] if a[k].is_floating_point() else a[k] for k in a}); torch.optim.swa_utils.update_bn([X], net) "
+        "does the statistics; net.eval(); loss_fn(net(X), y).",
     ),
 )
 
@@ -327,11 +327,11 @@ SHARPNESS = CodeExercise(
     combine=bank.sam_class,
     hints=(
         "Four moves: ask for the gradient, go uphill, ask again, come back and let the base optimizer step.",
-        "‖g‖ is taken over all parameters of all groups: the norm of the norms. Remember how far each parameter went (or "
-        "where it was), and bring it back before base_optimizer.step().",
+        "‖g‖ is taken over all parameters of all groups: the norm of the norms. Remember how far each parameter "
+        "went (or where it was), and bring it back before base_optimizer.step().",
         "with torch.enable_grad(): loss = closure(). norm = torch.stack([p.grad.norm() for …]).norm(); e = p.grad * "
-        "(group['rho'] / (norm + 1e-12)); p.add_(e), and keep e. closure() again. p.sub_(e). self.base_optimizer.step(). "
-        "return loss.",
+        "(group['rho'] / (norm + 1e-12)); p.add_(e), and keep e. closure() again. p.sub_(e). "
+        "self.base_optimizer.step(). return loss.",
     ),
 )
 
@@ -379,11 +379,10 @@ INIT = CodeExercise(
     combine=bank.init_functions,
     hints=(
         "Count how many products are summed into one output: that is fan_in. The variance of a weight is one over it.",
-        "A weight has shape (outputs, inputs, kernel…): fan_in is inputs times the kernel's positions, fan_out outputs times "
-        "the "
-        "same. normal_ wants the standard deviation, the root of the variance.",
-        "field = weight[0, 0].numel(); fan_in, fan_out = weight.size(1) * field, weight.size(0) * field; weight.normal_(0, "
-        "fan_in**-0.5, generator=generator); for Xavier (2 / (fan_in + fan_out)) ** 0.5.",
+        "A weight has shape (outputs, inputs, kernel…): fan_in is inputs times the kernel's positions, fan_out "
+        "outputs times the same. normal_ wants the standard deviation, the root of the variance.",
+        "field = weight[0, 0].numel(); fan_in, fan_out = weight.size(1) * field, weight.size(0) * field; "
+        "weight.normal_(0, fan_in**-0.5, generator=generator); for Xavier (2 / (fan_in + fan_out)) ** 0.5.",
     ),
     forbidden=(
         "torch.nn.init.kaiming_normal_",

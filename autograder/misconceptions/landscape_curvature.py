@@ -128,24 +128,24 @@ _7_1, _7_2 = "equation (7.1)", "equation (7.2)"
 HVP_ROWS: dict[str, Row] = {
     "L10": Row(
         "each parameter with itself only",
-        "Every tensor's own share of g·v is differentiated by that tensor alone. What moving one tensor does to the gradient "
-        "of "
-        "another is lost: H is taken for block-diagonal. Add up g·v over all tensors first, then differentiate once.",
+        "Every tensor's own share of g·v is differentiated by that tensor alone. What moving one tensor does to the "
+        "gradient of another is lost: H is taken for block-diagonal. Add up g·v over all tensors first, then "
+        "differentiate once.",
         _7_2,
         {"product": "blocks"},
         coincides="for a single parameter tensor",
     ),
     "L11": Row(
         "the graph of the gradient is not kept",
-        "The gradient came without a graph, so it cannot be differentiated once more. Ask for it with create_graph=True "
-        "(retain_graph alone keeps the first graph, and makes none of the gradient).",
+        "The gradient came without a graph, so it cannot be differentiated once more. Ask for it with "
+        "create_graph=True (retain_graph alone keeps the first graph, and makes none of the gradient).",
         _7_2,
         {"graph": "not kept"},
     ),
     "L12": Row(
         "the outer product of the gradient in place of H",
-        "g·(gᵀv) is the gradient times a number. That is one example's share of the empirical Fisher matrix, related to "
-        "Gauss–Newton: it has first derivatives only, and rank one.",
+        "g·(gᵀv) is the gradient times a number. That is one example's share of the empirical Fisher matrix, "
+        "related to Gauss–Newton: it has first derivatives only, and rank one.",
         _7_1,
         {"product": "outer"},
     ),
@@ -169,8 +169,8 @@ HVP_ROWS: dict[str, Row] = {
     ),
     "L16": Row(
         "a difference of two gradients",
-        "(g(w + εv) − g(w))/ε is near H·v, and no nearer than its step allows: the error grows with a large ε, and rounding "
-        "with a small one. Differentiate g·v instead; it costs the same two passes and is exact.",
+        "(g(w + εv) − g(w))/ε is near H·v, and no nearer than its step allows: the error grows with a large ε, and "
+        "rounding with a small one. Differentiate g·v instead; it costs the same two passes and is exact.",
         _7_2,
         {"product": "difference", "eps": 1e-3},
         also=tuple(
@@ -182,8 +182,8 @@ HVP_ROWS: dict[str, Row] = {
     ),
     "L17": Row(
         "the whole Hessian is formed",
-        "The numbers are right. But every row of H costs a backward pass or its memory, and a network has as many rows as "
-        "weights. Differentiate g·v: two passes, whatever the number of weights.",
+        "The numbers are right. But every row of H costs a backward pass or its memory, and a network has as many "
+        "rows as weights. Differentiate g·v: two passes, whatever the number of weights.",
         _7_2,
         {"product": "whole"},
         also=({"product": "whole at once"},),
@@ -200,8 +200,8 @@ HVP_ROWS: dict[str, Row] = {
     ),
     "L101": Row(
         "params are used as they are given",
-        "They need not require gradients, and then autograd has nothing to differentiate by. Make leaves of your own: "
-        "`p.detach().requires_grad_()`.",
+        "They need not require gradients, and then autograd has nothing to differentiate by. Make leaves of your "
+        "own: `p.detach().requires_grad_()`.",
         "the docstring: leaves of your own",
         {"leaves": "as given"},
         coincides="when the parameters require gradients anyway",
@@ -216,8 +216,8 @@ HVP_ROWS: dict[str, Row] = {
     "L20": Row(
         "no zeros where the loss is linear",
         "A weight in which the loss is linear has a constant gradient: nothing of g·v depends on it, and "
-        "torch.autograd.grad raises. Its part of H·v is 0: pass materialize_grads=True (or allow_unused=True, and put zeros "
-        "for None).",
+        "torch.autograd.grad raises. Its part of H·v is 0: pass materialize_grads=True (or allow_unused=True, and "
+        "put zeros for None).",
         "the docstring: zeros",
         {"unused": "raises"},
         coincides="when every parameter bends the loss",
@@ -305,9 +305,9 @@ _7_3, _7_4 = "equation (7.3)", "equation (7.4)"
 LANCZOS_ROWS: dict[str, Row] = {
     "L21": Row(
         "no reorthogonalisation: ghosts",
-        "Only the last two vectors are subtracted. In exact arithmetic that is enough; in floating point the vectors lose "
-        "their "
-        "right angles as soon as an eigenvalue has converged, and it comes back as a copy, a ghost, in place of the next one.",
+        "Only the last two vectors are subtracted. In exact arithmetic that is enough; in floating point the "
+        "vectors lose their right angles as soon as an eigenvalue has converged, and it comes back as a copy, a "
+        "ghost, in place of the next one.",
         _7_3,
         {"reorth": "none"},
         coincides="for few steps",
@@ -320,8 +320,8 @@ LANCZOS_ROWS: dict[str, Row] = {
     ),
     "L23": Row(
         "sorted by magnitude",
-        "−20 is smaller than 3. Asked for are the algebraically largest eigenvalues: the signs decide between a bowl and a "
-        "saddle.",
+        "−20 is smaller than 3. Asked for are the algebraically largest eigenvalues: the signs decide between a "
+        "bowl and a saddle.",
         "the docstring: algebraically largest",
         {"order": "magnitude"},
         coincides="when no eigenvalue is negative",
@@ -340,8 +340,8 @@ LANCZOS_ROWS: dict[str, Row] = {
     ),
     "L26": Row(
         "the start vector is not random",
-        "A fixed vector can stand at a right angle to an eigenvector, and then Lanczos never sees that eigenvalue. A random "
-        "one has a part along every eigenvector, with probability one.",
+        "A fixed vector can stand at a right angle to an eigenvector, and then Lanczos never sees that eigenvalue. "
+        "A random one has a part along every eigenvector, with probability one.",
         _7_3,
         {"start": "ones"},
         also=({"start": "e1"},),
@@ -363,8 +363,8 @@ LANCZOS_ROWS: dict[str, Row] = {
     ),
     "L29": Row(
         "too few steps",
-        "The number of steps decides how far the values have converged: k steps are too few for k eigenvalues. Take `steps` "
-        "of them.",
+        "The number of steps decides how far the values have converged: k steps are too few for k eigenvalues. Take "
+        "`steps` of them.",
         _7_3,
         {"steps": "k"},
         also=({"steps": "half"}, {"steps": "ten"}),
@@ -383,9 +383,8 @@ LANCZOS_ROWS: dict[str, Row] = {
     ),
     "L32": Row(
         "the whole matrix is formed",
-        "One product per column gives all of H: as many products as dimensions, and a matrix that would not fit for a real "
-        "network. "
-        "Lanczos takes `steps` products.",
+        "One product per column gives all of H: as many products as dimensions, and a matrix that would not fit for "
+        "a real network. Lanczos takes `steps` products.",
         _7_3,
         {"whole": True},
         by_rules=True,
@@ -445,9 +444,8 @@ CLASSIFY_ROWS: dict[str, Row] = {
     ),
     "L34": Row(
         "the determinant decides",
-        "The determinant is the product of the eigenvalues: two negative ones make it positive. Its sign, with H[0, 0], is "
-        "enough in "
-        "two dimensions only.",
+        "The determinant is the product of the eigenvalues: two negative ones make it positive. Its sign, with H[0, "
+        "0], is enough in two dimensions only.",
         _7_5,
         {"test": "determinant"},
         coincides="in two dimensions",
@@ -500,8 +498,8 @@ CLASSIFY_ROWS: dict[str, Row] = {
     ),
     "L42": Row(
         "the diagonal of H is taken for its eigenvalues",
-        "H[i, i] is the curvature along weight i. A saddle can have a positive diagonal: [[1, 2], [2, 1]] has eigenvalues 3 "
-        "and −1.",
+        "H[i, i] is the curvature along weight i. A saddle can have a positive diagonal: [[1, 2], [2, 1]] has "
+        "eigenvalues 3 and −1.",
         _7_5,
         {"test": "diagonal"},
         coincides="for diagonal matrices",
@@ -561,9 +559,9 @@ _7_7 = "equation (7.7)"
 GOE_ROWS: dict[str, Row] = {
     "L44": Row(
         "one triangle is mirrored",
-        "Then the entries beside the diagonal vary as much as those on it. In (A + Aᵀ)/2 they vary half as much: 0.146 "
-        "against 0.116 at "
-        "n = 2. (torch.linalg.eigvalsh(A) reads the lower triangle only: without symmetrising, this is what you get.)",
+        "Then the entries beside the diagonal vary as much as those on it. In (A + Aᵀ)/2 they vary half as much: "
+        "0.146 against 0.116 at n = 2. (torch.linalg.eigvalsh(A) reads the lower triangle only: without "
+        "symmetrising, this is what you get.)",
         _7_7,
         {"symmetric": "lower"},
         also=({"symmetric": "upper"},),
@@ -605,16 +603,16 @@ GOE_ROWS: dict[str, Row] = {
     ),
     "L50": Row(
         "the share of positive eigenvalues",
-        "Half of all eigenvalues are positive, for every n. Asked for is the share of matrices whose eigenvalues all are: "
-        "`.all(dim=-1)` before the mean.",
+        "Half of all eigenvalues are positive, for every n. Asked for is the share of matrices whose eigenvalues "
+        "all are: `.all(dim=-1)` before the mean.",
         _7_5,
         {"test": "each"},
         coincides="for n = 1",
     ),
     "L51": Row(
         "A Aᵀ in place of a symmetric random matrix",
-        "A Aᵀ has no negative eigenvalue at all: everything would be a minimum. Gauss–Newton's matrix is of that kind, the "
-        "Hessian is not.",
+        "A Aᵀ has no negative eigenvalue at all: everything would be a minimum. Gauss–Newton's matrix is of that "
+        "kind, the Hessian is not.",
         _7_7,
         {"symmetric": "gram"},
     ),

@@ -26,7 +26,7 @@ ELSEWHERE = {
 
 
 def normalize_by_formula(direction: Sequence[Tensor], weights: Sequence[Tensor]) -> list[Tensor]:
-    """The reference: (7.9), filter by filter."""
+    """The reference: (7.10), filter by filter."""
     result = []
     for d, w in zip(direction, weights, strict=True):
         new = torch.zeros_like(d)
@@ -89,22 +89,21 @@ def _scaled(d: Tensor, w: Tensor, every: tuple[Tensor, Tensor], faults: Faults) 
     return new if faults.get("zero") == "nan" else torch.where(a > 0, new, 0.0)
 
 
-_7_9 = "equation (7.9)"
+_7_10 = "equation (7.10)"
 
 NORMALIZE_ROWS: dict[str, Row] = {
     "L1": Row(
         "the raw direction",
-        "The random numbers are used as they are. A network with small weights then looks sharp and one with large weights "
-        "flat, although they are the same function.",
-        _7_9,
+        "The random numbers are used as they are. A network with small weights then looks sharp and one with large "
+        "weights flat, although they are the same function.",
+        _7_10,
         {"unit": "none"},
     ),
     "L2": Row(
         "normalised by layer, or as one vector",
-        "One norm for the whole tensor (or for all tensors together): a layer's small filters are moved as far as its large "
-        "ones. "
-        "Every filter has its own norm.",
-        _7_9,
+        "One norm for the whole tensor (or for all tensors together): a layer's small filters are moved as far as "
+        "its large ones. Every filter has its own norm.",
+        _7_10,
         {"unit": "layer"},
         also=({"unit": "all"},),
         coincides="for layers with a single filter",
@@ -112,7 +111,7 @@ NORMALIZE_ROWS: dict[str, Row] = {
     "L3": Row(
         "biases and norm layers move as well",
         "Tensors with fewer than two dimensions are left out of the picture: their direction is zero.",
-        _7_9,
+        _7_10,
         {"biases": "kept"},
         also=({"biases": "normalised"}, {"biases": "each"}, {"biases": "weight"}),
         coincides="for a network without biases and norm layers",
@@ -120,43 +119,43 @@ NORMALIZE_ROWS: dict[str, Row] = {
     "L54": Row(
         "the ratio is upside down",
         "‖d‖/‖w‖ gives small filters the large moves. Divide by the direction's norm, multiply by the weight's.",
-        _7_9,
+        _7_10,
         {"ratio": "inverted"},
     ),
     "L55": Row(
         "normalised along the wrong dimension",
         "Row i of a weight is what output i sees: filters are counted by dimension 0.",
-        _7_9,
+        _7_10,
         {"unit": "column"},
     ),
     "L56": Row(
         "the weights themselves are the direction",
         "`d.copy_(w)` throws the random direction away: the picture then shows the way to zero weights.",
-        _7_9,
+        _7_10,
         {"unit": "weight"},
     ),
     "L57": Row(
         "filters of length 1",
         "d/‖d‖ has forgotten how large the weights are: multiply by ‖w‖.",
-        _7_9,
+        _7_10,
         {"ratio": "unit length"},
     ),
     "L58": Row(
         "multiplied by the weight's norm only",
         "d·‖w‖ still has the random length of d in it: divide by ‖d‖.",
-        _7_9,
+        _7_10,
         {"ratio": "not divided"},
     ),
     "L59": Row(
         "squared norms",
         "Without the roots the ratio is squared.",
-        _7_9,
+        _7_10,
         {"ratio": "squared"},
     ),
     "L60": Row(
         "each kernel by itself",
         "A filter of a convolution is everything that makes one output channel: all its input channels together.",
-        _7_9,
+        _7_10,
         {"unit": "kernel"},
         coincides="for convolutions with one input channel",
     ),
@@ -257,8 +256,8 @@ _7_11, _CHUNKS = "equation (7.11)", "section 6, the rules of a chunk"
 SURFACE_ROWS: dict[str, Row] = {
     "L63": Row(
         "a loop over the points",
-        "One evaluation of the loss per point: right, and hundreds of launches where one batched evaluation of a chunk takes a "
-        "few. Give vmap chunk_size points at once.",
+        "One evaluation of the loss per point: right, and hundreds of launches where one batched evaluation of a "
+        "chunk takes a few. Give vmap chunk_size points at once.",
         _CHUNKS,
         {"loop": True},
         coincides="in the values",
@@ -266,8 +265,9 @@ SURFACE_ROWS: dict[str, Row] = {
     ),
     "L64": Row(
         "the whole grid at once",
-        "All m² points are evaluated together (or made before they are cut into chunks): memory grows with the grid, and a "
-        "large network stops with an out-of-memory error. Make the points inside the chunk: vmap over (α, β), or split those.",
+        "All m² points are evaluated together (or made before they are cut into chunks): memory grows with the "
+        "grid, and a large network stops with an out-of-memory error. Make the points inside the chunk: vmap over "
+        "(α, β), or split those.",
         _CHUNKS,
         {"points": "all at once"},
         also=({"points": "made before"},),
@@ -276,8 +276,8 @@ SURFACE_ROWS: dict[str, Row] = {
     ),
     "L65": Row(
         "chunks of one row",
-        "The grid is computed row by row, whatever chunk_size says. Take chunk_size points from the flattened grid, across "
-        "rows.",
+        "The grid is computed row by row, whatever chunk_size says. Take chunk_size points from the flattened grid, "
+        "across rows.",
         _CHUNKS,
         {"points": "row by row"},
         coincides="in the values",
@@ -285,17 +285,15 @@ SURFACE_ROWS: dict[str, Row] = {
     ),
     "L6": Row(
         "the weights wander",
-        "Each point starts where the last one ended: w is moved and not brought back. Make a new tensor, w + α·d1 + β·d2, "
-        "and leave "
-        "w alone.",
+        "Each point starts where the last one ended: w is moved and not brought back. Make a new tensor, w + α·d1 + "
+        "β·d2, and leave w alone.",
         _7_11,
         {"loop": True, "write": "adds up"},
     ),
     "L9": Row(
         "another minibatch for every point",
-        "The differences between neighbouring points are then noise of the minibatches, not shape of the surface. Take one "
-        "minibatch, "
-        "and use it for all points.",
+        "The differences between neighbouring points are then noise of the minibatches, not shape of the surface. "
+        "Take one minibatch, and use it for all points.",
         "the docstring: one minibatch",
         {"loop": True, "batch": "each point"},
         also=({"batch": "each chunk"},),
@@ -432,8 +430,8 @@ _7_12, _7_13 = "equation (7.12)", "equation (7.13)"
 INTERPOLATE_ROWS: dict[str, Row] = {
     "L4": Row(
         "the statistics of an end point",
-        "The weights are interpolated, and the norm layers still normalise with the running mean and variance of one end: they "
-        "belong to another network. The loss in the middle then looks like a mountain.",
+        "The weights are interpolated, and the norm layers still normalise with the running mean and variance of "
+        "one end: they belong to another network. The loss in the middle then looks like a mountain.",
         _7_13,
         {"stats": "of a"},
         also=({"stats": "of b"},),
@@ -446,33 +444,30 @@ INTERPOLATE_ROWS: dict[str, Row] = {
     ),
     "L71": Row(
         "the loss is measured in train mode",
-        "In train mode the norm layers use the minibatch's own statistics (with the variance divided by N, not N − 1), and "
-        "every "
-        "look at the loss moves the running ones. Recompute in train mode, then measure in eval mode.",
+        "In train mode the norm layers use the minibatch's own statistics (with the variance divided by N, not N − "
+        "1), and every look at the loss moves the running ones. Recompute in train mode, then measure in eval mode.",
         _7_13,
         {"mode": "train"},
     ),
     "L72": Row(
         "only a tenth of the statistics is new",
-        "With momentum 0.1 one pass mixes a tenth of the new mean and variance into the old ones. Set momentum to None (a "
-        "plain "
-        "average over all passes) and reset the statistics first.",
+        "With momentum 0.1 one pass mixes a tenth of the new mean and variance into the old ones. Set momentum to "
+        "None (a plain average over all passes) and reset the statistics first.",
         _7_13,
         {"stats": "a tenth"},
         also=({"stats": "a tenth from zero"},),
     ),
     "L5": Row(
         "integer buffers are averaged",
-        "num_batches_tracked counts batches, in int64. torch.lerp refuses whole numbers. Interpolate what is floating point, "
-        "and copy "
-        "the rest.",
+        "num_batches_tracked counts batches, in int64. torch.lerp refuses whole numbers. Interpolate what is "
+        "floating point, and copy the rest.",
         "the docstring: whole numbers",
         {"integers": "averaged"},
     ),
     "L73": Row(
         "states and parameters are paired by position",
-        "A state dict also holds buffers, and a weight that two layers share under both its names: its order is not that of "
-        "parameters(). Pair them by name.",
+        "A state dict also holds buffers, and a weight that two layers share under both its names: its order is not "
+        "that of parameters(). Pair them by name.",
         "the docstring: state dicts",
         {"tied": "by position"},
     ),
@@ -491,17 +486,16 @@ INTERPOLATE_ROWS: dict[str, Row] = {
     ),
     "L76": Row(
         "state_a is read while it changes",
-        "model.state_dict() shares its tensors with the model: as soon as the first point is loaded, state_a is that point. "
-        "Copy both states first, copy.deepcopy(state_a).",
+        "model.state_dict() shares its tensors with the model: as soon as the first point is loaded, state_a is "
+        "that point. Copy both states first, copy.deepcopy(state_a).",
         "the docstring: shares its tensors",
         {"copies": "live"},
         coincides="when state_a shares no tensors with the model",
     ),
     "L77": Row(
         "the model is not put back",
-        "After the last α the model holds the weights of that point (or another mode, or norm layers with another momentum). "
-        "Whoever uses "
-        "it next does not expect that.",
+        "After the last α the model holds the weights of that point (or another mode, or norm layers with another "
+        "momentum). Whoever uses it next does not expect that.",
         "the docstring: the model afterwards",
         {"leave": "moved"},
         also=({"leave": "mode"}, {"leave": "momentum"}),
@@ -510,9 +504,8 @@ INTERPOLATE_ROWS: dict[str, Row] = {
     ),
     "L78": Row(
         "only a part of the weights moves",
-        "Norm layers have a weight and a bias as well, and every layer's bias belongs to the solution: all floating-point "
-        "entries are "
-        "interpolated.",
+        "Norm layers have a weight and a bias as well, and every layer's bias belongs to the solution: all "
+        "floating-point entries are interpolated.",
         _7_12,
         {"tied": "norms left"},
         also=({"tied": "weights only"},),
@@ -580,7 +573,7 @@ class _FaultySAM(torch.optim.Optimizer):
                 p.grad = p.grad + g
         if f.get("step") == "by hand":
             for group, p in found:
-                p.sub_(group["lr"] * p.grad)  # type: ignore[operator]
+                p.sub_(group["lr"] * p.grad)
         elif f.get("restore") != "after the step" and f.get("step") != "none":
             self.base_optimizer.step()
         return None if f.get("returns") == "none" else second if f.get("returns") == "second" else loss
@@ -617,8 +610,8 @@ _7_14, _7_15, _ORDER = "equation (7.14)", "equation (7.15)", "section 8, the fou
 SAM_ROWS: dict[str, Row] = {
     "L79": Row(
         "each parameter has its own norm",
-        "‖g‖ is the length of the whole gradient, over all parameters and groups. With a norm per tensor every tensor goes as "
-        "far as ρ, and small gradients as far as large ones.",
+        "‖g‖ is the length of the whole gradient, over all parameters and groups. With a norm per tensor every "
+        "tensor goes as far as ρ, and small gradients as far as large ones.",
         _7_15,
         {"norm": "parameter"},
         also=({"norm": "group"},),
@@ -632,9 +625,8 @@ SAM_ROWS: dict[str, Row] = {
     ),
     "L81": Row(
         "the old gradient is used",
-        "The base optimizer takes the gradient from before the way uphill: plain SGD, at twice the price. Its step belongs "
-        "to the gradient "
-        "of the second closure().",
+        "The base optimizer takes the gradient from before the way uphill: plain SGD, at twice the price. Its step "
+        "belongs to the gradient of the second closure().",
         _ORDER,
         {"gradient": "old"},
     ),
@@ -693,8 +685,8 @@ SAM_ROWS: dict[str, Row] = {
     ),
     "L90": Row(
         "the closure runs without autograd",
-        "Under @torch.no_grad() the closure's backward() finds no graph. Call it inside `with torch.enable_grad():`, as "
-        "torch's optimizers do.",
+        "Under @torch.no_grad() the closure's backward() finds no graph. Call it inside `with "
+        "torch.enable_grad():`, as torch's optimizers do.",
         "the docstring: closure",
         {"grad": "off"},
     ),
@@ -794,9 +786,8 @@ INIT_ROWS: dict[str, Row] = {
     ),
     "L94": Row(
         "fan_out in place of fan_in",
-        "A weight of torch has shape (outputs, inputs, …): fan_in is size(1) times the receptive field. Xavier is symmetric "
-        "and does not "
-        "notice.",
+        "A weight of torch has shape (outputs, inputs, …): fan_in is size(1) times the receptive field. Xavier is "
+        "symmetric and does not notice.",
         _7_17,
         {"fan": "out"},
         coincides="for Xavier, and for square weights",
@@ -810,8 +801,8 @@ INIT_ROWS: dict[str, Row] = {
     ),
     "L96": Row(
         "1/fan_in is taken for Xavier",
-        "1/fan_in is LeCun's rule (1998). Xavier Glorot's (2010) is a compromise between the way forward and the way back: "
-        "2/(fan_in + fan_out).",
+        "1/fan_in is LeCun's rule (1998). Xavier Glorot's (2010) is a compromise between the way forward and the "
+        "way back: 2/(fan_in + fan_out).",
         _7_18,
         {"xavier": "fan_in"},
         also=({"xavier": "no 2"}, {"xavier": "product"}),
