@@ -416,7 +416,7 @@ def _difference(start: Mapping[str, Any], end: Mapping[str, Any]) -> str:
 
 
 def asking_twice(case: Case, objects: Sequence[Any], record: Record) -> None:
-    """Train with `SAM` around SGD on ½Σc(w − w*)² + ¼Σ(w − w*)⁴. Inputs: params, curvature, minimum (lists of arrays),
+    """Train with `SAM` around SGD on Σ ½c(w − w*)² − cos 2(w − w*). Inputs: params, curvature, minimum (lists of arrays),
     group_of, groups, options, unused (numbers of parameters that are not in the loss), steps, dtype.
     """
     inputs, dtype = case.inputs, case.inputs.get("dtype", "float64")
@@ -436,7 +436,9 @@ def asking_twice(case: Case, objects: Sequence[Any], record: Record) -> None:
             for p in params:
                 p.grad = None
             asked.append([as_array(p) for p in params])
-            terms = [(targets[i][0] / 2 * (d := params[i] - targets[i][1]).square() + d**4 / 4).sum() for i in used]
+            terms = [
+                (targets[i][0] / 2 * (d := params[i] - targets[i][1]).square() - torch.cos(2 * d)).sum() for i in used
+            ]
             loss = torch.stack(terms).sum()
             loss.backward()  # type: ignore[no-untyped-call]
             return loss

@@ -38,7 +38,7 @@ QUIZZES = (
             {
                 "a": "The gradient along the unstable direction is zero on the ridge, in the first step and in "
                 "every later one: nothing starts the fall.",
-                "b": "That takes an lr above 2/λ of the steepest direction, 2/40 here.",
+                "b": "That takes a larger lr: along x the curvature is 40, and with momentum 0.9 the limit is 3.8/40.",
                 "c": "Right. By (7.6) the distance along an eigenvector is multiplied by 1 − ηλ in every step, and "
                 "0 stays 0. Noise, or a rounding error, is what saves a run in practice.",
                 "d": "Momentum multiplies what is there, and there is nothing: 0 times any number.",
