@@ -235,6 +235,26 @@ def _few_steps(matvec: Any, dim: int, k: int, steps: int, generator: torch.Gener
     return lanczos_list(matvec, dim, k, k, generator)
 
 
+def _all_steps(matvec: Any, dim: int, k: int, steps: int, generator: torch.Generator) -> Tensor:
+    return lanczos_list(matvec, dim, k, dim, generator)
+
+
+def _goes_on(matvec: Any, dim: int, k: int, steps: int, generator: torch.Generator) -> Tensor:
+    q = torch.randn(dim, dtype=torch.float64, generator=generator)
+    Q, a, b = [q / q.norm()], [], []
+    for j in range(steps):
+        u = matvec(Q[j])
+        a.append(float(Q[j] @ u))
+        for _ in range(2):
+            for old in Q:
+                u = u - (old @ u) * old
+        b.append(float(u.norm()))
+        Q.append(u / u.norm())
+    off = torch.tensor(b[:-1], dtype=torch.float64)
+    T = torch.diag(torch.tensor(a, dtype=torch.float64)) + torch.diag(off, 1) + torch.diag(off, -1)
+    return torch.linalg.eigvalsh(T).flip(0)[:k]
+
+
 # --- landscape.classify ---------------------------------------------------------------------------------------------
 
 
@@ -506,6 +526,13 @@ def _other_order(f: Any, w: Tensor, d1: Tensor, d2: Tensor, al: Tensor, be: Tens
 
 def _no_w(f: Any, w: Tensor, d1: Tensor, d2: Tensor, al: Tensor, be: Tensor, batches: Any, chunk: int) -> Tensor:
     return surface_vmap(f, 0 * w, d1, d2, al, be, batches, chunk)
+
+
+def _through_a_list(
+    f: Any, w: Tensor, d1: Tensor, d2: Tensor, al: Tensor, be: Tensor, batches: Any, chunk: int
+) -> Tensor:
+    grid = surface_vmap(f, w, d1, d2, al, be, batches, chunk)
+    return torch.tensor([[x.item() for x in row] for row in grid], dtype=w.dtype, device=w.device)
 
 
 def _meshgrid_xy(f: Any, w: Tensor, d1: Tensor, d2: Tensor, al: Tensor, be: Tensor, batches: Any, chunk: int) -> Tensor:
@@ -844,6 +871,14 @@ class _PlainStep(_OwnNorms):
         return loss
 
 
+class _SamePlace(_OwnNorms):
+    def step(self, closure: Any) -> Any:
+        loss = closure()
+        closure()
+        self.base_optimizer.step()
+        return loss
+
+
 class _ConstructorsRho(_OwnNorms):
     @torch.no_grad()
     def step(self, closure: Any) -> Any:
@@ -1002,6 +1037,8 @@ MUTANTS: Mutants = {
         ("L25", "ascending", (_lanczos_then(lambda e, k: e[:k].flip(0)),)),
         ("L26", "from ones", (_from_ones,)),
         ("L29", "k steps", (_few_steps,)),
+        ("L104", "dim steps", (_all_steps,)),
+        ("L107", "no break", (_goes_on,)),
         ("L32", "every column", (_every_column,)),
     ),
     "landscape.classify": (
@@ -1039,6 +1076,7 @@ MUTANTS: Mutants = {
         ("L66", "d2, d1", (_surface(_other_order),)),
         ("L66", "meshgrid xy", (_surface(_meshgrid_xy),)),
         ("L67", "around zero", (_surface(_no_w),)),
+        ("L106", ".tolist()", (_surface(_through_a_list),)),
     ),
     "landscape.interpolate": (
         ("L4", "statistics of a", (_interpolate(_keeps_stats),)),
@@ -1060,6 +1098,7 @@ MUTANTS: Mutants = {
         ("L91", "returns None", (_ReturnsNothing,)),
         ("L89", "0/0", (_ZeroByZero,)),
         ("L103", "p -= lr * grad", (_PlainStep,)),
+        ("L105", "twice at the same place", (_SamePlace,)),
         ("L87", "constructor's rho", (_ConstructorsRho,)),
     ),
     "landscape.init": (

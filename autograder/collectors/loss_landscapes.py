@@ -188,7 +188,7 @@ def _stream(before: Tensor) -> str:
 def critical_points(case: Case, objects: Sequence[Any], record: Record) -> None:
     """Call `classify` on several Hessians. Inputs: matrices, tols, labels."""
     classify = the_function(objects[0], "classify")
-    indices = []
+    indices, kinds = [], []
     for matrix, tol, label in zip(case.inputs["matrices"], case.inputs["tols"], case.inputs["labels"], strict=True):
         H = torch.tensor(matrix)
         check_call(classify, "classify", "(H, tol)", H, tol)
@@ -196,7 +196,9 @@ def critical_points(case: Case, objects: Sequence[Any], record: Record) -> None:
         record.first("argument H", _kept([matrix], [H], Place(torch.device("cpu"))), UNCHANGED)
         record.fact(label, f"{kind}, index {index}")
         indices.append(float(index))
+        kinds.append(float(KINDS.index(kind)))
     record.array("index", np.array(indices))
+    record.array("kind", np.array(kinds))  # tells wrong variants apart; the facts are what is judged
 
 
 def _kind_and_index(returned: object) -> tuple[str, int]:

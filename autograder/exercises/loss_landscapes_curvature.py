@@ -231,7 +231,8 @@ def _classify_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         tols = [tol if turned else float(t) for t in [tol] * len(rows)]
         shown = [", ".join(f"{v:g}" for v in row) for row in rows]
         labels = [f"matrix {i + 1}" + ("" if hidden else f", eigenvalues {text}") for i, text in enumerate(shown)]
-        return case_of(title, group, "critical_points", {"matrices": matrices, "tols": tols, "labels": labels}, hidden)
+        inputs = {"matrices": matrices, "tols": tols, "labels": labels}
+        return case_of(title, group, "critical_points", inputs, hidden, own=("kind",))
 
     return (
         case(

@@ -244,7 +244,9 @@ def lanczos_function(faults: Faults) -> tuple[Callable[..., Any]]:
     """`top_eigenvalues` with faults: start, reorth, order, steps, T, whole."""
 
     def top_eigenvalues(matvec: Any, dim: int, k: int, steps: int, generator: torch.Generator) -> Tensor:
-        count = {"k": k, "half": max(k, steps // 2), "ten": max(k, 10)}.get(faults.get("steps", "given"), steps)
+        count = {"k": k, "half": max(k, steps // 2), "ten": max(k, 10), "dim": dim}.get(
+            faults.get("steps", "given"), steps
+        )
         if faults.get("whole"):
             H = torch.stack([matvec(e) for e in torch.eye(dim, dtype=torch.float64)])
             return _largest(H, k)
@@ -368,6 +370,24 @@ LANCZOS_ROWS: dict[str, Row] = {
         _7_3,
         {"steps": "k"},
         also=({"steps": "half"}, {"steps": "ten"}),
+    ),
+    "L104": Row(
+        "as many steps as dimensions",
+        "`steps` is what the caller can pay for. A network has millions of dimensions, and its outer eigenvalues come "
+        "out in a few dozen steps.",
+        "the docstring: at most min(steps, dim)",
+        {"steps": "dim"},
+        coincides="in the values",
+        by_rules=True,
+    ),
+    "L107": Row(
+        "no early end",
+        "When β is zero up to rounding, the vectors span all that the start can reach, and u/β is rounding noise, or nan. "
+        "Leave the loop, at the latest after as many steps as dimensions.",
+        "the docstring: ends early",
+        {"stop": "never"},
+        coincides="when there are more dimensions, and more different eigenvalues, than steps",
+        by_rules=True,
     ),
     "L30": Row(
         "the off-diagonal of T is missing",

@@ -210,11 +210,17 @@ def surface_function(faults: Faults) -> tuple[Callable[..., Any]]:
                 batch = next(stream)
             first, last = int(indices[0]), int(indices[-1]) + 1
             here = _points(w, d1, d2, a[first:last], b[first:last], faults) if whole is None else whole[first:last]
-            losses.append(torch.func.vmap(loss_fn, in_dims=(0, None, None))(here, *batch))
+            losses.append(_waited(torch.func.vmap(loss_fn, in_dims=(0, None, None))(here, *batch), faults))
         grid = torch.cat(losses).reshape(len(alphas), len(betas))
         return grid.T.contiguous() if faults.get("rows") == "columns" else grid
 
     return (loss_surface,)
+
+
+def _waited(losses: Tensor, faults: Faults) -> Tensor:
+    if faults.get("wait"):
+        return torch.tensor(losses.tolist(), dtype=losses.dtype, device=losses.device)
+    return losses
 
 
 def _points(w: Tensor, d1: Tensor, d2: Tensor, a: Tensor, b: Tensor, faults: Faults) -> Tensor:
@@ -247,7 +253,7 @@ def _looped(
             continue
         else:
             point = w + a[i] * d1 + b[i] * d2
-        losses.append(loss_fn(point, *batch))
+        losses.append(_waited(loss_fn(point, *batch), faults))
     return torch.stack(losses)
 
 
@@ -280,6 +286,16 @@ SURFACE_ROWS: dict[str, Row] = {
         "across rows.",
         _CHUNKS,
         {"points": "row by row"},
+        coincides="in the values",
+        by_rules=True,
+    ),
+    "L106": Row(
+        "Python waits for the losses",
+        "`.item()`, `float(…)` and `.tolist()` bring a number to Python, which then waits for all that was launched before. "
+        "Keep the losses as tensors: torch.cat or torch.stack.",
+        _CHUNKS,
+        {"wait": True},
+        also=({"loop": True, "wait": True},),
         coincides="in the values",
         by_rules=True,
     ),
@@ -594,6 +610,8 @@ class _FaultySAM(torch.optim.Optimizer):
         )
         if kind == "weights":
             return torch.mul(g, rho * p.norm() / (length + 1e-12))
+        if kind == "stays":
+            return torch.zeros_like(g)
         if kind == "sign":
             return torch.mul(g.sign(), rho)
         scale = rho if kind == "none" else rho / (length + (0.0 if f.get("zero") == "nan" else 1e-12))
@@ -710,6 +728,13 @@ SAM_ROWS: dict[str, Row] = {
         _ORDER,
         {"step": "by hand"},
         coincides="around plain SGD",
+    ),
+    "L105": Row(
+        "nothing goes uphill",
+        "Both gradients are asked for at the same weights: the second one tells nothing new. Move to w + e between the two.",
+        _ORDER,
+        {"norm": "stays"},
+        coincides="with rho = 0",
     ),
     "L92": Row(
         "the norms are summed",
