@@ -345,6 +345,10 @@ _ADVICE = (
         "`@` needs one dtype on both sides: turn the integers into floats first, n.to(x.dtype).",
     ),
     (
+        r"matrix_norm: dim must be a 2-tuple",
+        "`norm(dim=…)` takes one or two dimensions. The norm of each filter is `t.flatten(1).norm(dim=1)`.",
+    ),
+    (
         r"^'?(exp_avg|exp_avg_sq|step|master)'?$",
         "The state is empty before a parameter's first step: make it then.",
     ),

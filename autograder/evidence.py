@@ -67,6 +67,15 @@ COLLECTORS = {
     "range_test": "autograder.collectors.schedulers",
     "log_uniform": "autograder.collectors.schedulers",
     "tensor_lr": "autograder.collectors.schedulers",
+    "curvature": "autograder.collectors.loss_landscapes",
+    "eigenvalues": "autograder.collectors.loss_landscapes",
+    "critical_points": "autograder.collectors.loss_landscapes",
+    "random_matrices": "autograder.collectors.loss_landscapes",
+    "normalised": "autograder.collectors.loss_landscapes",
+    "loss_grid": "autograder.collectors.loss_landscapes",
+    "line_between": "autograder.collectors.loss_landscapes",
+    "asking_twice": "autograder.collectors.loss_landscapes",
+    "initialised": "autograder.collectors.loss_landscapes",
     "answer": "autograder.collectors.answer",
 }
 

@@ -30,7 +30,7 @@ Kind = Literal[
 #: One module per notebook under `autograder.exercises`, in course order; each defines `EXERCISES`, a tuple.
 MODULES = (
     *("start_here", "minibatching", "ema_bias_correction", "momentum_equivalence", "rmsprop", "adam_adamw"),
-    *("schedulers",),
+    *("schedulers", "loss_landscapes"),
 )
 
 #: Widest relative deviation at which two trajectories count as the same, by dtype: several times the worst that right

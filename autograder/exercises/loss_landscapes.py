@@ -1,0 +1,137 @@
+"""The exercises of `07_loss_landscapes`: questions, a written part, and the code of the two modules beside this one."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from autograder.exercise import Exercise, Part, WrittenExercise, quiz
+from autograder.exercises.loss_landscapes_curvature import CLASSIFY, GOE, HVP, LANCZOS, NOTEBOOK
+from autograder.exercises.loss_landscapes_pictures import INIT, INTERPOLATE, NORMALIZE, SHARPNESS, SURFACE
+
+_quiz = partial(quiz, NOTEBOOK, "landscape")
+
+QUIZZES = (
+    _quiz(
+        1,
+        "How large is a Hessian?",
+        Part(
+            "terabytes",
+            2500.0,
+            {
+                2500.0: "Right. (25·10⁶)² entries of 4 bytes are 2.5·10¹⁵ bytes. H·v needs 100 megabytes.",
+                1250.0: "Half of it would do, since H is symmetric; but the question is for the whole matrix.",
+                625.0: "That is the number of entries in units of 10¹². Each takes 4 bytes.",
+                1e-4: "That is one gradient: 25·10⁶ numbers. H has a row of that length for every weight.",
+                2.5: "Three zeros are missing: 2.5·10¹⁵ bytes, and a terabyte is 10¹².",
+                5000.0: "float32 has 4 bytes, float64 has 8.",
+                "other": "The square of the number of weights, times 4 bytes, over 10¹².",
+            },
+            tolerance=0.01,
+        ),
+    ),
+    _quiz(
+        2,
+        "Exactly on the ridge",
+        Part(
+            "what happens",
+            "c",
+            {
+                "a": "The gradient along the unstable direction is zero on the ridge, in the first step and in "
+                "every later one: nothing starts the fall.",
+                "b": "That takes a larger lr: along x the curvature is 40, and with momentum 0.9 the limit is 3.8/40.",
+                "c": "Right. By (7.6) the distance along an eigenvector is multiplied by 1 − ηλ in every step, and "
+                "0 stays 0. Noise, or a rounding error, is what saves a run in practice.",
+                "d": "Momentum multiplies what is there, and there is nothing: 0 times any number.",
+            },
+        ),
+    ),
+    _quiz(
+        3,
+        "What the argument assumes",
+        Part(
+            "the weakest point",
+            "b",
+            {
+                "a": "Only the signs of the eigenvalues matter for the kind of a critical point, and they do not "
+                "depend on the scale.",
+                "b": "Right. The Hessian of a trained network is a Gauss–Newton part without negative eigenvalues, "
+                "and a rest that is small where the errors are small: low loss and negative curvature rarely go "
+                "together. In section 3 the number of negative eigenvalues falls with the loss.",
+                "c": "n is large, and that makes minima rarer still under this argument.",
+                "d": "The Hessian of a smooth loss is symmetric, always. That part of the argument is safe.",
+            },
+        ),
+    ),
+    _quiz(
+        4,
+        "One function, two sharpnesses",
+        Part(
+            "which generalises better",
+            "c",
+            {
+                "a": "Flatness of the weights was changed by hand, without changing a single answer of the network.",
+                "b": "Nor can sharpness help: the answers to all inputs are the same.",
+                "c": "Right (Dinh et al. 2017). The two networks give the same answer to every input, so they have "
+                "the same test error. λ_max depends on how the function is written down; compare it between "
+                "networks only after such freedoms are taken out.",
+                "d": "The test error is a property of the function, and the functions are the same: no measurement is needed.",
+            },
+        ),
+    ),
+    _quiz(
+        5,
+        "A path on a plane",
+        Part(
+            "what is wrong",
+            "d",
+            {
+                "a": "The plane holds the last point and two directions. Other points of the path are projected onto it.",
+                "b": "Contours are drawn from the loss on the plane, and there are no others.",
+                "c": "The principal directions of the path are a sensible choice of plane. The trouble is what the "
+                "height at a projected point means.",
+                "d": "Right. A projected point has another loss than the weights it came from: the path did not go "
+                "through the places over which it is drawn. Plot the measured loss beside it, as training curves do.",
+            },
+        ),
+    ),
+    _quiz(
+        6,
+        "At the edge",
+        Part(
+            "largest eigenvalue",
+            40.0,
+            {
+                40.0: "Right: 2/0.05. Full-batch gradient descent drives λ_max up to 2/η, and stays there (Cohen et al. 2021).",
+                20.0: "1/η is where a quadratic is minimised in one step. It is stable up to 2/η.",
+                0.1: "That is 2η. λ_max is 2 divided by η.",
+                76.0: "That is the limit for momentum 0.9, 2(1 + μ)/η. The run has none.",
+                400.0: "One zero too many: 2/0.05.",
+                "other": "A quadratic with curvature λ is stable for η < 2/λ. Solve for λ.",
+            },
+            tolerance=0.01,
+        ),
+    ),
+)
+
+SADDLES = WrittenExercise(
+    "landscape.w1", "Why saddles outnumber minima", "written", NOTEBOOK, {"answer": 2.0}, difficulty=2, minutes=15
+)
+
+EXERCISES: tuple[Exercise, ...] = (
+    QUIZZES[0],
+    HVP,
+    LANCZOS,
+    CLASSIFY,
+    QUIZZES[1],
+    GOE,
+    SADDLES,
+    QUIZZES[2],
+    NORMALIZE,
+    QUIZZES[3],
+    SURFACE,
+    QUIZZES[4],
+    INTERPOLATE,
+    SHARPNESS,
+    QUIZZES[5],
+    INIT,
+)
