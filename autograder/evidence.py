@@ -59,6 +59,8 @@ COLLECTORS = {
     "lookahead": "autograder.collectors.momentum_equivalence",
     "refusals": "autograder.collectors.momentum_equivalence",
     "checkpoint": "autograder.collectors.momentum_equivalence",
+    "layer_ratios": "autograder.collectors.large_batch_scaling",
+    "data_parallel": "autograder.collectors.large_batch_scaling",
     "answer": "autograder.collectors.answer",
 }
 

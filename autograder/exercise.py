@@ -27,7 +27,14 @@ Kind = Literal[
 ]
 
 #: One module per notebook under `autograder.exercises`, in course order; each defines `EXERCISES`, a tuple.
-MODULES = ("start_here", "minibatching", "ema_bias_correction", "momentum_equivalence", "adam_adamw")
+MODULES = (
+    "start_here",
+    "minibatching",
+    "ema_bias_correction",
+    "momentum_equivalence",
+    "adam_adamw",
+    "large_batch_scaling",
+)
 
 #: Widest relative deviation at which two trajectories count as the same, by dtype: several times the worst that right
 #: implementations differ by over 200 seeds and two thread counts (`benchmarks/tolerances.py`). Wrong ones are told apart
