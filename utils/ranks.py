@@ -17,6 +17,8 @@ import torch
 #: The program of the ranks. A process of its own starts it, with one thread and without a GPU in use, so that it may
 #: fork: a notebook's kernel has many threads and may not.
 _PROGRAM = """
+from __future__ import annotations
+
 import sys
 import warnings
 from pathlib import Path

@@ -337,7 +337,7 @@ class _LarsBase(torch.optim.Optimizer):
         trust_coefficient: float = 0.001,
         adapt: bool = True,
     ) -> None:
-        defaults = dict(lr=lr, momentum=momentum, weight_decay=weight_decay)
+        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
         super().__init__(params, {**defaults, "trust_coefficient": trust_coefficient, "adapt": adapt})
 
     @torch.no_grad()
@@ -496,7 +496,8 @@ class _LambBase(torch.optim.Optimizer):
         weight_decay: float = 0.0,
         adapt: bool = True,
     ) -> None:
-        super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, adapt=adapt))
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "adapt": adapt}
+        super().__init__(params, defaults)
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]

@@ -44,7 +44,7 @@ def layer_ratios(case: Case, objects: Sequence[Any], record: Record) -> None:
     if not isinstance(returned, Mapping):
         kind = "None" if returned is None else f"a {type(returned).__name__}"
         raise ProtocolError(f"layer_ratios should return a dict from parameter name to ratio, but it returned {kind}")
-    record.fact("names in the dict", ", ".join(map(str, returned)) or "none")
+    record.fact("names in the dict", ", ".join(sorted(map(str, returned))) or "none")
     for name, value in returned.items():
         record.array(f"ratio of {name}", value)
     same = all(np.array_equal(one, two, equal_nan=True) for one, two in zip(before, _snapshot(model), strict=True))
@@ -95,9 +95,9 @@ def _in_threads(inputs: Mapping[str, Any], call: Any, record: Record) -> None:
     if "micro_batch" in inputs:
         most, few = max((max(rows, default=0) for rows in seen), default=0), inputs["micro_batch"]
         record.fact(SEEN, AT_MOST if most <= few else f"{most}, with micro_batch = {few}")
-    _how_much(record, models[0], sizes[0])
     for rank, model in enumerate(models):
         _gradients(record, inputs, model, f" on rank {rank}", lambda tensor: tensor)
+    _how_much(record, models[0], sizes[0])  # where there is no gradient at all, that is what is to be told
 
 
 def _counted(inputs: Mapping[str, Any], call: Any, record: Record) -> None:

@@ -20,7 +20,7 @@ AllReduce = Callable[..., Any]
 
 HUNG = (
     "{waiting} waits in all_reduce number {number}, but {ended} has ended and will never call it: "
-    "in a real job this is where everything hangs. Every rank has to call all_reduce equally often."
+    "in a real job this is where everything hangs. Every rank has to call all_reduce equally often"
 )
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from autograder.collectors.common import PRETEND
-from autograder.collectors.large_batch_scaling import CALLS, MIXES, SYNCS
+from autograder.collectors.large_batch_scaling import CALLS
+from autograder.collectors.launches import MIXES, SYNCS
 from autograder.exercise import TOLERANCE, Case, CodeExercise, Limit
 from autograder.misconceptions import large_batch_ranks as ranks
 from autograder.misconceptions import recognise

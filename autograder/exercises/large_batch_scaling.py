@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from autograder.collectors.common import PRETEND
 from autograder.exercise import TOLERANCE, Case, CodeExercise, Exercise, WrittenExercise
@@ -189,7 +188,7 @@ def _noise_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
 
     def noisy(k: int, d: int, b_small: int, b_big: int, signal: float) -> tuple[Any, Any]:
         mean, spread = signal * rng.standard_normal(d), rng.uniform(0.5, 3, d)
-        return tuple(mean + spread * rng.standard_normal((k, d)) / b**0.5 for b in (b_small, b_big))  # type: ignore[return-value]
+        return tuple(mean + spread * rng.standard_normal((k, d)) / b**0.5 for b in (b_small, b_big))
 
     b_small, b_big = (int(rng.integers(2, 8)), int(rng.integers(20, 90))) if hidden else (4, 64)
     table = rng.standard_normal((3, 4)) + 1.0
@@ -364,7 +363,7 @@ LAYER_RATIOS = CodeExercise(
 def _one_group(rng: Generator, shapes: Sequence[Shape], options: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     """One group given as a flat list; the hyperparameters go to the constructor."""
     return {
-        "params": [weights(rng, shape) * 2.0 ** (i - 1) for i, shape in enumerate(shapes)],
+        "params": [np.asarray(weights(rng, shape) * 2.0 ** (i - 1)) for i, shape in enumerate(shapes)],
         "group_of": [0] * len(shapes),
         "groups": [{}],
         "options": dict(options),
@@ -377,7 +376,7 @@ def _two_groups(rng: Generator, first: Mapping[str, Any], second: Mapping[str, A
     """Four tensors of several shapes in two groups that differ in every hyperparameter; the lrs change half-way."""
     shapes: list[Shape] = [(6,), (2, 3), (6,), (2, 3)]
     return {
-        "params": [weights(rng, shape) * 2.0 ** (i - 1) for i, shape in enumerate(shapes)],
+        "params": [np.asarray(weights(rng, shape) * 2.0 ** (i - 1)) for i, shape in enumerate(shapes)],
         "group_of": [0, 0, 1, 1],
         "groups": [dict(first), dict(second)],
         "grads": gradients(rng, shapes),

@@ -38,10 +38,8 @@ def scaling_functions(faults: Faults) -> tuple[Callable[..., float], ...]:
             "all root": ratio**0.5,
             "swapped": ratio ** (1.5 - power),
             "twice": ratio ** (2 * power),
-            "added": 1 + ratio**power,
-            "log": 1 + math.log2(ratio) if ratio > 0 else 0.0,
         }.get(faults.get("rules", "right"), ratio**power)
-        lr = base_lr * factor
+        lr: float = base_lr * factor
         if faults.get("rules") == "root of all" and power == 0.5:
             lr = (base_lr * ratio) ** 0.5
         if faults.get("rules") == "never smaller":
@@ -49,8 +47,6 @@ def scaling_functions(faults: Faults) -> tuple[Callable[..., float], ...]:
         cap = faults.get("cap", "right")
         if cap == "max":
             return max(lr, lr_max)
-        if cap == "always":
-            return lr_max
         if cap == "base":
             return lr if lr <= lr_max else base_lr
         if cap == "refuses" and lr > lr_max:
@@ -189,7 +185,7 @@ def warmup_function(faults: Faults) -> tuple[Callable[..., float], ...]:
             length = per_epoch if warmup_epochs or faults["length"] == "one epoch always" else 0
         if length == 0 and faults.get("zero") != "divides":
             return target_lr
-        when = {"from 1": step + 1, "late": step - 1}.get(faults.get("time", "right"), step)
+        when = step + 1 if faults.get("time") == "from 1" else step
         if faults.get("time") == "last step":
             length = max(length - 1, 1)
         share = when / length
@@ -200,7 +196,7 @@ def warmup_function(faults: Faults) -> tuple[Callable[..., float], ...]:
         start = 0.0 if faults.get("start") == "zero" else base_lr
         shape = faults.get("shape", "linear")
         if shape == "geometric":
-            return base_lr * (target_lr / base_lr) ** share
+            return base_lr * math.pow(target_lr / base_lr, share)
         if shape == "constant":
             return base_lr if share < 1 else target_lr
         if shape == "none":
@@ -545,7 +541,6 @@ def critical_functions(faults: Faults) -> tuple[Callable[..., Any], ...]:
             "inverted": s_min * (1 + batch_size / b_crit),
             "examples": s_min * (1 + b_crit / batch_size) * batch_size,
             "no 1": s_min * b_crit / batch_size,
-            "root": s_min * (1 + (b_crit / batch_size) ** 0.5),
         }.get(faults.get("steps", "right"), s_min * (1 + b_crit / batch_size))
 
     def examples_needed(batch_size: float, e_min: float, b_crit: float) -> float:
@@ -553,7 +548,6 @@ def critical_functions(faults: Faults) -> tuple[Callable[..., Any], ...]:
             "inverted": e_min * (1 + b_crit / batch_size),
             "steps": e_min * (1 + batch_size / b_crit) / batch_size,
             "no 1": e_min * batch_size / b_crit,
-            "root": e_min * (1 + (batch_size / b_crit) ** 0.5),
         }.get(faults.get("examples", "right"), e_min * (1 + batch_size / b_crit))
 
     def fit_tradeoff(batch_sizes: Tensor, steps: Tensor) -> tuple[Tensor, ...]:
@@ -727,8 +721,6 @@ def _ratio(pairs: list[tuple[Tensor, Tensor]], faults: Faults) -> float:
         w, g = (float(torch.linalg.norm(t, 2)) for t in pairs[0])
     elif how == "mean of ratios":
         return float((weight.abs() / grad.abs()).mean())
-    elif how == "product":
-        w, g = 1.0, float((weight * grad).norm())
     else:
         order = {"sum": 1.0, "max": float("inf")}.get(how, 2.0)
         w, g = float(weight.norm(order)), float(grad.norm(order))

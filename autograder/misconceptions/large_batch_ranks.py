@@ -25,11 +25,11 @@ def data_parallel_function(faults: Faults) -> tuple[Callable[..., None], ...]:
         loss = loss_fn(model(X), y)
         if faults.get("loss") == "reduced":
             all_reduce(loss)
-            (loss / world_size).backward()  # type: ignore[no-untyped-call]
+            (loss / world_size).backward()
             return
         if faults.get("loss") == "reduced only":
             all_reduce(loss.detach())
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             return
         if faults.get("reduced") == "before backward":
             for p in model.parameters():
@@ -37,9 +37,9 @@ def data_parallel_function(faults: Faults) -> tuple[Callable[..., None], ...]:
             _reduce(model, len(y), all_reduce, world_size, {})
             for p in model.parameters():
                 p.grad = None
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             return
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         _reduce(model, len(y), all_reduce, world_size, faults)
 
     return (data_parallel_backward,)
@@ -60,8 +60,6 @@ def accumulate_function(faults: Faults) -> tuple[Callable[..., None], ...]:
         how, n = faults.get("micro", "right"), len(y)
         if how == "whole shard":
             micro_batch = n
-        if how == "one by one":
-            micro_batch = 1
         parts = list(zip(X.split(micro_batch), y.split(micro_batch), strict=True))
         if how == "last dropped" and len(parts) > 1 and len(parts[-1][1]) < micro_batch:
             parts = parts[:-1]
@@ -77,7 +75,7 @@ def accumulate_function(faults: Faults) -> tuple[Callable[..., None], ...]:
                 "twice": len(target) / n / len(parts),
                 "sum": float(len(target)),
             }.get(how, len(target) / n)
-            (loss_fn(model(one), target) * weight).backward()  # type: ignore[no-untyped-call]
+            (loss_fn(model(one), target) * weight).backward()
             if how == "reduced each time":
                 _reduce(model, n, all_reduce, world_size, faults)
         if how != "reduced each time":
@@ -144,8 +142,8 @@ DATA_PARALLEL_ROWS: dict[str, Row] = {
     ),
     "G43": Row(
         "every rank counts alike",
-        "You divide by the number of ranks. That is right when all shards have the same size; here a rank with two "
-        "examples weighs as much as one with seven. Weigh each rank's mean by its number of examples.",
+        "You divide by the number of ranks. That is right when all shards have the same size; here a rank with few "
+        "examples weighs as much as one with many. Weigh each rank's mean by its number of examples.",
         _MEAN,
         {"weights": "equal"},
         also=({"weights": "equal", "buckets": "one per tensor"},),

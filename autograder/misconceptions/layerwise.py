@@ -59,8 +59,6 @@ class _Layerwise(torch.optim.Optimizer):
         how = self.faults.get("norms", "right")
         if how == "squared":
             return float((t**2).sum())
-        if how == "root mean square":
-            return float((t**2).mean().sqrt())
         return float(t.abs().sum()) if how == "sums" else float(t.norm())
 
     def _quotient(self, above: float, below: float, w_norm: float, other: float, factor: float) -> float:
@@ -102,10 +100,8 @@ class Lars(_Layerwise):
         decay = self.faults.get("decay", "right")
         w = p.detach()
         q = self._ratio(p, group, rows)
-        if decay == "outside":  # added after the ratio
-            d = q * grad + wd * w
-        else:
-            d = q * (grad + (0.0 if decay in ("not applied", "decoupled") else wd) * w)
+        added = 0.0 if decay in ("not applied", "decoupled") else wd
+        d = q * grad + wd * w if decay == "outside" else q * (grad + added * w)
         if self.faults.get("gradient") == "changed":
             grad.add_(wd * w)
         shrink = -lr * wd * w if decay == "decoupled" else 0.0
@@ -119,7 +115,7 @@ class Lars(_Layerwise):
             new = mu * v + d
             move = lr * new
         else:
-            gain = {"averaged": 1 - mu, "no lr": 1 / lr if lr else 0.0, "lr squared": lr}.get(where, 1.0)
+            gain = {"averaged": 1 - mu, "no lr": 1 / lr if lr else 0.0}.get(where, 1.0)
             keep = {"ignored": 0.0, "swapped": 1 - mu}.get(where, mu)
             new = keep * v + gain * lr * d
             move = v if where == "old" else new
@@ -127,9 +123,8 @@ class Lars(_Layerwise):
             self.state[p]["momentum_buffer"] = new
         if where == "nesterov":
             move = mu * new + lr * d
-        if where == "first doubled" and not v.any():
-            move = 2 * new
-        return shrink - move
+        result: Tensor = shrink - move
+        return result
 
     def _ratio(self, p: Tensor, group: dict[str, Any], rows: list[Any]) -> float:
         wd, kind = group["weight_decay"], self.faults.get("ratio", "right")
@@ -143,10 +138,6 @@ class Lars(_Layerwise):
             below = g
         elif kind == "norm of the sum":
             below = self._norm(torch.cat([(one + wd * q.detach()).flatten() for _, q, one in rows]))
-        elif kind == "root":
-            below = math.hypot(g, wd * w)
-        elif kind == "trust in the divisor":
-            below = g + trust * wd * w
         if kind == "inverse":
             return self._quotient(below, w, w, g, trust)
         q_ = self._quotient(w, below, w, g, trust)
@@ -202,11 +193,13 @@ class Lamb(_Layerwise):
             lr = lr * math.sqrt(1 - b2**t) / (1 - b1**t)
         decay = self.faults.get("decay")
         shrink = group["weight_decay"] * w
+        direction: Tensor = ratio * update
         if decay == "outside":  # AdamW's: no part of the ratio
-            return -lr * (ratio * update + shrink)
-        if decay == "in the norm only":
-            return -lr * ratio * (update - shrink)
-        return -lr * ratio * (update + shrink) if decay == "twice" else -lr * ratio * update
+            direction = direction + shrink
+        elif decay == "in the norm only":
+            direction = ratio * (update - shrink)
+        move: Tensor = -lr * direction
+        return move
 
     def _ratio_of(self, p: Tensor, group: dict[str, Any], w: Tensor, update: Tensor, grad: Tensor) -> float:
         kind = self.faults.get("ratio", "right")
@@ -246,7 +239,7 @@ class Lamb(_Layerwise):
             c1, c2 = (1 - b1 ** (t - 1), 1 - b2 ** (t - 1)) if t > 1 else (1.0, 1.0)
         m, v = m / c1, v / c2
         inside = self.faults.get("eps") == "inside"
-        update = m / ((v + group["eps"]).sqrt() if inside else v.sqrt() + group["eps"])
+        update: Tensor = m / ((v + group["eps"]).sqrt() if inside else v.sqrt() + group["eps"])
         if self.faults.get("root") == "missing":
             update = m / (v + group["eps"])
         return update if decay in ("l2", "outside", "none") else update + wd * w
@@ -287,8 +280,9 @@ def _shared(ratio: str, update: str) -> dict[str, Row]:
             coincides="as long as no norm is 0",
         ),
         "T18": Row(
-            "a norm of 0 gives nan",
-            "0/0, or a division by 0. The ratio is 1 when either norm is 0.",
+            "zero norms have no rule of their own",
+            "Where the other norm is 0 you go on dividing: the ratio becomes 0 (the weight never moves), something that has "
+            "lost its meaning, or inf, which ends in nan. It is 1 when *either* norm is 0.",
             _ZERO,
             {"zero": "weights only"},
             also=({"zero": "nothing"},),
