@@ -74,8 +74,7 @@ def test_lamb_without_its_ratio_is_torchs_adamw(cls: Any) -> None:
 @pytest.mark.parametrize("cls", [layerwise.lars({}), answers.LARS])
 def test_lars_agrees_with_pytorch_optimizer(cls: Any) -> None:
     """That one keeps the lr outside of the velocity, and adapts tensors with at least two dimensions only."""
-    from pytorch_optimizer import LARS
-
+    LARS = pytest.importorskip("pytorch_optimizer").LARS
     options = {"lr": 0.3, "momentum": 0.8, "weight_decay": 0.2, "trust_coefficient": 0.05}
     theirs = follow(lambda p: LARS(p, **options), [0.3] * 8, SHAPES[1:])
     assert apart(follow(lambda p: cls(p, **options), [0.3] * 8, SHAPES[1:]), theirs) < 1e-12
@@ -88,8 +87,7 @@ def test_lamb_agrees_with_pytorch_optimizer(cls: Any) -> None:
     The correction is a common factor of r, and the ratio takes it out where decay and eps do not count. With decay the
     two agree once the correction has died out: 60 steps with lr 0 come first.
     """
-    from pytorch_optimizer import Lamb
-
+    Lamb = pytest.importorskip("pytorch_optimizer").Lamb
     for decay, lrs in ((0.0, [0.02] * 8), (0.2, [0.0] * 60 + [0.02] * 8)):
         options: dict[str, Any] = {"betas": (0.5, 0.6), "eps": 1e-13, "weight_decay": decay}
         theirs = follow(lambda p, o=options: Lamb(p, adam_debias=True, weight_decouple=False, **o), lrs)
