@@ -76,6 +76,8 @@ COLLECTORS = {
     "line_between": "autograder.collectors.loss_landscapes",
     "asking_twice": "autograder.collectors.loss_landscapes",
     "initialised": "autograder.collectors.loss_landscapes",
+    "layer_ratios": "autograder.collectors.large_batch_scaling",
+    "data_parallel": "autograder.collectors.large_batch_scaling",
     "answer": "autograder.collectors.answer",
 }
 

@@ -183,23 +183,23 @@ def accumulate(case: Case, objects: Sequence[Any], record: Record) -> None:
     call = the_function(objects[0], name)
     dtype = inputs.get("dtype", "float64")
     with place(inputs.get("device", "cpu")) as here:
-        model = _network([here.tensor(array, dtype) for array in inputs["weights"]])
+        model = network([here.tensor(array, dtype) for array in inputs["weights"]])
         X, y = here.tensor(inputs["X"], dtype), here.tensor(inputs["y"], dtype)
-        arguments = (model, _mean_squared_error, X, y, inputs["micro_batch"])
+        arguments = (model, mean_squared_error, X, y, inputs["micro_batch"])
         check_call(call, name, "(model, loss_fn, X, y, micro_batch)", *arguments)
         few = inputs["micro_batch"]
         if here.counter:
             with here.counter.section("one micro-batch") as one:
-                _mean_squared_error(model(X[:few]), y[:few]).backward()  # type: ignore[no-untyped-call]
+                mean_squared_error(model(X[:few]), y[:few]).backward()  # type: ignore[no-untyped-call]
             model.zero_grad(set_to_none=True)
-            seen = _rows_seen(model)
+            seen = rows_seen(model)
             with here.counter.section("all") as all_:
                 call(*arguments)
             record.fact(PEAK, round(all_.peak_bytes / max(one.peak_bytes, 1), 2))
         else:
             for parameter in model.parameters():
                 parameter.grad = torch.ones_like(parameter) if inputs.get("stale") else None
-            seen = _rows_seen(model)
+            seen = rows_seen(model)
             call(*arguments)
         most = max(seen, default=0)
         record.fact(SEEN, AT_MOST if most <= few else f"{most}, with micro_batch = {few}")
@@ -211,7 +211,7 @@ def accumulate(case: Case, objects: Sequence[Any], record: Record) -> None:
             record.first("the weights", "unchanged" if same else "changed; only .grad should change", "unchanged")
 
 
-def _rows_seen(model: torch.nn.Module) -> list[int]:
+def rows_seen(model: torch.nn.Module) -> list[int]:
     """A list that fills up with the numbers of rows that the model, or a layer of it, is given at once."""
     seen: list[int] = []
 
@@ -223,7 +223,7 @@ def _rows_seen(model: torch.nn.Module) -> list[int]:
     return seen
 
 
-def _network(weights: Sequence[Tensor]) -> torch.nn.Sequential:
+def network(weights: Sequence[Tensor]) -> torch.nn.Sequential:
     """Linear, tanh, linear, with these weights: (hidden, D), (hidden,), (1, hidden), (1,)."""
     hidden, inputs = weights[0].shape
     model = torch.nn.Sequential(torch.nn.Linear(inputs, hidden), torch.nn.Tanh(), torch.nn.Linear(hidden, 1))
@@ -232,5 +232,5 @@ def _network(weights: Sequence[Tensor]) -> torch.nn.Sequential:
     return model
 
 
-def _mean_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+def mean_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     return ((outputs - targets) ** 2).mean()
