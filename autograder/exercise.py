@@ -29,10 +29,8 @@ Kind = Literal[
 
 #: One module per notebook under `autograder.exercises`, in course order; each defines `EXERCISES`, a tuple.
 MODULES = (
-MODULES = (
     *("start_here", "minibatching", "ema_bias_correction", "momentum_equivalence", "rmsprop", "adam_adamw"),
     *("schedulers", "loss_landscapes", "large_batch_scaling"),
-)
 )
 
 #: Widest relative deviation at which two trajectories count as the same, by dtype: several times the worst that right
