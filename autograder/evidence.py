@@ -59,6 +59,12 @@ COLLECTORS = {
     "lookahead": "autograder.collectors.momentum_equivalence",
     "refusals": "autograder.collectors.momentum_equivalence",
     "checkpoint": "autograder.collectors.momentum_equivalence",
+    "clip": "autograder.collectors.capstone",
+    "clipped_step": "autograder.collectors.capstone",
+    "early_stopping": "autograder.collectors.capstone",
+    "fast_loop": "autograder.collectors.capstone",
+    "within_budget": "autograder.collectors.capstone",
+    "killed_training": "autograder.collectors.capstone_resume",
     "answer": "autograder.collectors.answer",
 }
 
