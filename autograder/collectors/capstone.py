@@ -232,7 +232,6 @@ def _record_best(record: Record, stopper: Any) -> None:
 # --- a loop that does not wait --------------------------------------------------------------------------------------
 
 OVERHEAD = "launches for many parameters over launches for few"
-PEAK = "peak bytes of the loop over those of one step"
 
 
 def fast_loop(case: Case, objects: Sequence[Any], record: Record) -> None:
@@ -332,7 +331,6 @@ def _loop_facts(record: Record, inputs: Mapping[str, Any], few: _Loop, many: _Lo
         for loop, count in zip((few, many), counts, strict=True)
     ]
     record.fact(f"{OVERHEAD}: where", lines)
-    record.fact(PEAK, round(many.all.peak_bytes / max(many.own.peak_bytes, 1), 2))
 
 
 # --- training within a budget ---------------------------------------------------------------------------------------

@@ -619,7 +619,7 @@ STOPPING: dict[str, Row] = {
 
 
 def loop_objects(faults: Mapping[str, Any]) -> tuple[Callable[..., Any]]:
-    """The reference without faults. Faults: sync, clip, graph, log, zero, mean."""
+    """The reference without faults. Faults: sync, clip, log, over, zero."""
 
     def train_loop(
         model: nn.Module,
@@ -642,7 +642,7 @@ def loop_objects(faults: Mapping[str, Any]) -> tuple[Callable[..., Any]]:
             opt.step()
             if faults.get("clip") == "after":
                 _clip_fast("", params, max_norm)
-            value = loss if faults.get("graph") else loss.detach()
+            value = loss.detach()
             kept.append(value)
             if faults.get("sync") == "each step":
                 value = torch.tensor(value.item(), dtype=value.dtype)
@@ -695,21 +695,15 @@ def _clip_fast(how: str, params: Sequence[Tensor], max_norm: float) -> None:
 _WAIT = "section 6, the table of what waits"
 LOOP: dict[str, Row] = {
     "C70": Row(
-        "a loss is fetched in every step",
-        "`.item()` or `float(loss)` makes Python wait until the GPU has done all that was launched. Add the losses up in a "
-        "tensor on the device, and fetch the sum once per log.",
+        "Python waits for the device in every step",
+        "`.item()`, `float(loss)` and `if norm > max_norm` make Python wait until the GPU has done all that was launched. Add "
+        "the losses up in a tensor on the device, and fetch the sum once per entry; clip by a factor that clamp(max=1) keeps at "
+        "1, without `if`.",
         _WAIT,
         {"sync": "each step"},
-        also=({"sync": "each loss"},),
+        also=({"sync": "each loss"}, {"clip": "if"}),
         coincides="in the values",
         by_rules=True,
-    ),
-    "C71": Row(
-        "`if norm > max_norm` waits for the device",
-        "Python has to know the norm before it can go on. Multiply always, by a factor that clamp(max=1) keeps at 1.",
-        _WAIT,
-        {"clip": "if"},
-        coincides="in the values",
     ),
     "C72": Row(
         "an operation per parameter",
@@ -717,14 +711,6 @@ LOOP: dict[str, Row] = {
         "take the whole list.",
         "equation (9.6)",
         {"clip": "loop"},
-        coincides="in the values",
-        by_rules=True,
-    ),
-    "C73": Row(
-        "the sum of losses keeps every graph alive",
-        "`total += loss` makes the sum part of the graph, with the activations of all its steps. Add loss.detach().",
-        "section 6, the paragraph on detach",
-        {"graph": True},
         coincides="in the values",
         by_rules=True,
     ),
@@ -757,16 +743,10 @@ LOOP: dict[str, Row] = {
     ),
     "C78": Row(
         "nothing is clipped",
-        "max_norm has no effect.",
+        "max_norm has no effect: is the gradient clipped at all, in place, and before opt.step()?",
         "the docstring: max_norm",
         {"clip": "missing"},
-        coincides="below the limit",
-    ),
-    "C79": Row(
-        "clipped after the step",
-        "opt.step() has used the unclipped gradient already.",
-        _ORDER,
-        {"clip": "after"},
+        also=({"clip": "after"},),
         coincides="below the limit",
     ),
     "C80": Row(

@@ -175,9 +175,11 @@ RESUME: dict[str, Row] = {
     ),
     "C95": Row(
         "a step is left out after a restart",
-        "The checkpoint says how many steps are done; the next one has that number (counted from 0).",
+        "The checkpoint says how many steps are done; the next one has that number (counted from 0). The same comes of a file "
+        "written before the step that its number counts as done.",
         "equation (9.5)",
         {"start": "one ahead"},
+        also=({"when": "before the step"},),
     ),
     "C96": Row(
         "the program starts from the beginning",
@@ -230,18 +232,13 @@ RESUME: dict[str, Row] = {
         coincides="when `every` divides `steps`",
     ),
     "C103": Row(
-        "`every` is ignored",
-        "A checkpoint in every step, or in every epoch, or at the end alone: `every` says after how many steps.",
+        "checkpoints at other steps than `every` says",
+        "A checkpoint belongs after step number every, 2·every, … (counted from 1: (t + 1) % every == 0 for t from 0) and after "
+        "the last one; not in each step, not once an epoch, not at the end alone.",
         "the docstring: every",
         {"when": "each step"},
-        also=({"when": "at the end"}, {"when": "each epoch"}),
+        also=({"when": "at the end"}, {"when": "each epoch"}, {"when": "off by one"}),
         by_rules=True,
-    ),
-    "C104": Row(
-        "saved before the step, numbered as after it",
-        "The weights in the file are those before step t, the number says that step t is done: the step is lost.",
-        "equation (9.5)",
-        {"when": "before the step"},
     ),
     "C105": Row(
         "the weights are not restored",
@@ -255,13 +252,6 @@ RESUME: dict[str, Row] = {
         "Weights and state go on, the loop starts from step 0: the schedule runs again, and the training is longer than asked.",
         "equation (9.5)",
         {"without": "step"},
-    ),
-    "C107": Row(
-        "checkpoints one step late",
-        "After each `every` steps means after step number every, 2·every, …, counted from 1: (t + 1) % every == 0 for t from 0.",
-        "the docstring: every",
-        {"when": "off by one"},
-        by_rules=True,
     ),
 }
 
