@@ -50,7 +50,8 @@ def killed_training(case: Case, objects: Sequence[Any], record: Record) -> None:
     """Run `train` once without interruption, and once with the case's `deaths`; record how both end.
 
     Inputs: X, y, weights (of two layers), dropout, momentum, lrs (per step), steps, batch_size, every, seed, deaths. A life
-    after the first one starts from other weights and another random state: what is not saved shows.
+    after the first one starts from other weights and another random state, so that what is not saved shows; with
+    `same_start`, for kills before there is anything to resume, all lives start alike.
     """
     inputs = case.inputs
     train = the_function(objects[0], "train")
@@ -78,6 +79,7 @@ class _Life:
 
     def __init__(self, inputs: Mapping[str, Any], number: int, death: Mapping[str, Any] | None = None) -> None:
         self.inputs, self.death = inputs, death or {"how": "end"}
+        number = 0 if inputs.get("same_start") else number
         rng = np.random.default_rng([inputs["seed"], number])
         matrices = inputs["weights"] if number == 0 else [rng.standard_normal(a.shape) for a in inputs["weights"]]
         self.model = _network(matrices, inputs["dropout"])
