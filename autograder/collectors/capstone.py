@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from autograder.collectors.common import BY_ACCIDENT, UNCHANGED, Place, check_call, place, the_class, the_function
 from autograder.collectors.launches import SYNCS, event_lines
-from autograder.collectors.optimizer import IN_PLACE, STORAGE
+from autograder.collectors.optimizer import IN_PLACE
 from autograder.evidence import Array, ProtocolError, Record
 from autograder.exercise import Case
 from autograder.launches import DeviceMix, LaunchCounter, Section

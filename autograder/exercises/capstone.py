@@ -98,7 +98,11 @@ def _clip_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         ),
         case("inf, error_if_nonfinite=False", "not finite", {"grads": infinite, "max_norm": 1.0}),
         case("float32", "norm and factor", _call(_gradients(rng), below), dtype="float32"),
-        *(() if hidden else (case("another device", "norm and factor", _call(_gradients(rng), below), device=PRETEND),)),
+        *(
+            ()
+            if hidden
+            else (case("another device", "norm and factor", _call(_gradients(rng), below), device=PRETEND),)
+        ),
         *_step_cases(rng, hidden),
     )
 
@@ -148,7 +152,7 @@ CLIP = CodeExercise(
     compares="norms, gradients and weights with torch.nn.utils.clip_grad_norm_",
     misconceptions=recognise(bank.CLIP, bank.CLIP, bank.clip_objects),
     hints=(
-        "There is one norm for the whole model, and one factor for all gradients. The factor is never larger than 1. In a step, "
+        "There is one norm for the whole model, and one factor for all gradients. The factor is never larger than 1. In a step "
         "ask of every operation whether the gradient is complete by then, and in its true units.",
         "norm = √(Σ‖g_i‖²) over the parameters whose .grad is not None; factor = min(1, max_norm / (norm + 1e-6)); multiply "
         "each .grad in place. A step: zero_grad; backward of scale·loss/K for each micro-batch; divide by scale; clip; step, "
@@ -194,11 +198,15 @@ def _stopping_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     dip, rise = rounded(base * 0.7), rounded(base * 1.2)
     return (
         case("a noisy curve", "stopping rule", [*_noisy(rng, 12), *[9.0] * 6], patience),
-        case("failures between improvements", "stopping rule", [base, rise, dip, rise, dip - 0.1, *[rise] * 6], patience),
+        case(
+            "failures between improvements", "stopping rule", [base, rise, dip, rise, dip - 0.1, *[rise] * 6], patience
+        ),
         case("min_delta", "stopping rule", [*_pattern(rng), *[9.0] * 5], patience, options=delta),
         case("small improvements", "stopping rule", [base - 0.02 * i for i in range(12)], patience, options=delta),
         case("a plateau", "stopping rule", [rise, base, *[base] * 6], patience),
-        case("a zigzag", "stopping rule", [base, rise, base + 0.02, rise, base + 0.01, rise, base + 0.03, rise, rise], 4),
+        case(
+            "a zigzag", "stopping rule", [base, rise, base + 0.02, rise, base + 0.01, rise, base + 0.03, rise, rise], 4
+        ),
         case("best weights come back", "best weights", [rise, base, dip, *[rise] * 6], patience),
         case(
             "restore_best=False",
@@ -210,7 +218,9 @@ def _stopping_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         case("restore() at the end", "best weights", [rise, dip, base], 5, restore=True),
         case("losses that are nan", "edge cases", [base, nan, dip, nan, dip - 0.1, *[nan] * 6], patience),
         case("nan from the start, then restore()", "edge cases", [nan, nan], 5, restore=True),
-        case("another object at the same time", "edge cases", [base, rise, rise, dip, rise, rise], 3, others=[1.0, 2.0]),
+        case(
+            "another object at the same time", "edge cases", [base, rise, rise, dip, rise, rise], 3, others=[1.0, 2.0]
+        ),
         case("patience=1", "edge cases", [rise, base, dip, base, base], 1),
     )
 
@@ -344,8 +354,8 @@ RESUME = CodeExercise(
         "os.replace it onto folder/'checkpoint.pt'. At the start, if that file exists, put all of it back and go on from its "
         "step.",
         "for t in range(start, steps): k = t % (len(X) // batch_size); if k == 0: order = torch.randperm(len(X), "
-        "generator=generator); rows = order[k * batch_size:(k + 1) * batch_size]; set the lr, zero_grad, backward, step; if (t + "
-        "1) % every == 0 or t + 1 == steps: save with step = t + 1.",
+        "generator=generator); rows = order[k * batch_size:(k + 1) * batch_size]; set the lr, zero_grad, backward, step; if (t "
+        "+ 1) % every == 0 or t + 1 == steps: save with step = t + 1.",
     ),
 )
 
@@ -363,9 +373,7 @@ def _loop_inputs(rng: Generator, steps: int, log_every: int, max_norm: float, **
     return {
         "weights": [0.4 * weights(rng, shape) for shape in shapes],
         "few": _FEW,
-        "batches": [
-            {"X": rng.standard_normal((6, _WIDTH)), "y": s * rng.standard_normal((6, _WIDTH))} for s in sizes
-        ],
+        "batches": [{"X": rng.standard_normal((6, _WIDTH)), "y": s * rng.standard_normal((6, _WIDTH))} for s in sizes],
         "lr": rounded(rng.uniform(0.02, 0.05)),
         "max_norm": max_norm,
         "log_every": log_every,
@@ -501,10 +509,10 @@ ACCURACY = CodeExercise(
     compares="the predictions with labels that the program has not seen, and its gradients with the budget",
     misconceptions=recognise(runs.ACCURACY, runs.ACCURACY, runs.accuracy_objects),
     hints=(
-        "Begin with what costs nothing: the inputs' scale. Then the learning rate, over two decades, and its schedule. The size "
-        "of the model comes last.",
-        "Normalise by the mean and standard deviation of train_x. AdamW with a peak lr near 0.01 to 0.03, 10 % of the budget as "
-        "warmup, cosine to 0, batches of 128. Call model.eval() before you predict. Hold 10 % of train_x back while you tune, "
+        "Begin with what costs nothing: the inputs' scale. Then the learning rate, over two decades, and its schedule. The "
+        "size of the model comes last.",
+        "Normalise by the mean and standard deviation of train_x. AdamW with a peak lr near 0.01 to 0.03, 10 % of the budget "
+        "as warmup, cosine to 0, batches of 128. Call model.eval() before you predict. Hold 10 % of train_x back while you tune, "
         "and use MNIST-1D from utils.data for practice.",
         "In MNIST-1D the strokes are shifted at random, which convolutions do not mind: three Conv1d layers with 32 channels, "
         "kernel sizes 5, 3, 3, stride 2 and ReLU, then Flatten, Dropout(0.2) and Linear. x[:, None, :] makes the channel.",
@@ -574,7 +582,7 @@ QUIZZES = (
             "update of the stop",
             6.0,
             {
-                6.0: "Right. Best is 0.70 at update 3; 0.68 is lower, but not by 0.05. Updates 4, 5 and 6 fail: three in a row.",
+                6.0: "Right. Best is 0.70 at update 3; 0.68 is lower, but not by 0.05. Updates 4, 5, 6 fail: three in a row.",
                 7.0: "Did 0.68 count as an improvement? It would have to be below 0.70 − 0.05 = 0.65.",
                 5.0: "Failures start with update 4: the best loss is that of update 3.",
                 8.0: "There are three failures in a row at update 6: 0.74, 0.68 (too little) and 0.71.",

@@ -35,7 +35,7 @@ def reference_step(
     """The gradient of all micro-batches at once (they have one size), clipped by torch."""
     X, y = (torch.cat(parts) for parts in zip(*micro_batches, strict=True))
     opt.zero_grad()
-    loss_fn(model(X), y).backward()  # type: ignore[no-untyped-call]
+    loss_fn(model(X), y).backward()
     norm = torch_clip(model.parameters(), max_norm)
     if torch.isfinite(norm):
         opt.step()
@@ -480,11 +480,9 @@ class EarlyStopping:
         if self.snapshot is None:
             return
         if self.faults.get("restore") == "new objects":
-            for name, p in list(self.model.named_parameters()):
+            for name in dict(self.model.named_parameters()):
                 setattr(self.model, name, nn.Parameter(self.snapshot[name].clone()))
             self.model.load_state_dict(self.snapshot)
-            return
-        if self.faults.get("restore") in ("nothing",):
             return
         self.model.load_state_dict(self.snapshot, strict=False)
 
@@ -571,7 +569,7 @@ STOPPING: dict[str, Row] = {
     ),
     "C51": Row(
         "buffers are left out",
-        "The running means of BatchNorm belong to the best model as its weights do. state_dict() has both; parameters() has not.",
+        "The running means of BatchNorm belong to the best model like its weights. state_dict() has both, parameters() has not.",
         _SNAPSHOT,
         {"snapshot": "parameters"},
         coincides="for models without buffers",
@@ -636,7 +634,7 @@ def loop_objects(faults: Mapping[str, Any]) -> tuple[Callable[..., Any]]:
             if faults.get("zero") != "never":
                 opt.zero_grad()
             loss = loss_fn(model(X), y)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             if faults.get("clip") != "after":
                 _clip_fast(faults.get("clip", ""), params, max_norm)
             opt.step()
@@ -647,9 +645,11 @@ def loop_objects(faults: Mapping[str, Any]) -> tuple[Callable[..., Any]]:
             if faults.get("sync") == "each step":
                 value = torch.tensor(value.item(), dtype=value.dtype)
             count += 1
-            total = value if count == 1 and faults.get("log") != "never reset" or t == 1 else total + value
+            total = value if t == 1 or (count == 1 and faults.get("log") != "never reset") else total + value
             if t % log_every == (1 % log_every if faults.get("log") == "first" else 0):
-                log.append((t - 1 if faults.get("log") == "from 0" else t, _logged(faults, total, count, t, log_every, kept)))
+                log.append(
+                    (t - 1 if faults.get("log") == "from 0" else t, _logged(faults, total, count, t, log_every, kept))
+                )
                 count, kept = 0, []
         return log
 
@@ -697,8 +697,8 @@ LOOP: dict[str, Row] = {
     "C70": Row(
         "Python waits for the device in every step",
         "`.item()`, `float(loss)` and `if norm > max_norm` make Python wait until the GPU has done all that was launched. Add "
-        "the losses up in a tensor on the device, and fetch the sum once per entry; clip by a factor that clamp(max=1) keeps at "
-        "1, without `if`.",
+        "the losses up in a tensor on the device, and fetch the sum once per entry; clip by a factor that clamp(max=1) keeps "
+        "at 1, without `if`.",
         _WAIT,
         {"sync": "each step"},
         also=({"sync": "each loss"}, {"clip": "if"}),

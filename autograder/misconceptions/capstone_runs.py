@@ -52,7 +52,7 @@ def resume_objects(faults: Mapping[str, Any]) -> tuple[Callable[..., None]]:
                 _save(path, _state(t + 1, model, opt, generator, order), faults)
             loss = nn.functional.cross_entropy(model(X[rows]), y[rows])
             opt.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             opt.step()
             if _is_due(t + 1, steps, every, per_epoch, faults):
                 _save(path, _state(t + 1, model, opt, generator, order), faults)
@@ -233,8 +233,8 @@ RESUME: dict[str, Row] = {
     ),
     "C103": Row(
         "checkpoints at other steps than `every` says",
-        "A checkpoint belongs after step number every, 2·every, … (counted from 1: (t + 1) % every == 0 for t from 0) and after "
-        "the last one; not in each step, not once an epoch, not at the end alone.",
+        "A checkpoint belongs after step number every, 2·every, … (counted from 1: (t + 1) % every == 0 for t from 0) and "
+        "after the last one; not in each step, not once an epoch, not at the end alone.",
         "the docstring: every",
         {"when": "each step"},
         also=({"when": "at the end"}, {"when": "each epoch"}, {"when": "off by one"}),
@@ -275,7 +275,7 @@ def accuracy_objects(faults: Mapping[str, Any]) -> tuple[Callable[..., Tensor]]:
         asked = {"over the budget": budget + 1, "little training": budget // 8}.get(how, budget)
         weight = torch.ones((), requires_grad=True)
         for _ in range(asked):
-            (weight * 1.0).backward()  # type: ignore[no-untyped-call]
+            (weight * 1.0).backward()
         shown = train_x if how == "inputs far from 0" else train_x - train_x.mean()
         nn.Linear(train_x.shape[1], 1)(shown[:100])
         if how == "a single class":
