@@ -176,8 +176,8 @@ BEST, BEST_STEP = "best", "best_step"
 def early_stopping(case: Case, objects: Sequence[Any], record: Record) -> None:
     """Play validation losses to an `EarlyStopping`, with weights that move between them, until it says stop.
 
-    Inputs: losses, `weights` and `buffers` (one array each per update), `options` of the constructor, `restore`: call
-    `restore()` at the end?, `others`: losses that a second object is shown in between.
+    Inputs: losses (nan as a text), `weights` and `buffers` (one array each per update), `options` of the constructor,
+    `restore`: call `restore()` at the end?, `others`: losses that a second object is shown in between.
     """
     inputs = case.inputs
     cls = the_class(objects[0], "EarlyStopping", ["update", "restore"])
@@ -192,7 +192,7 @@ def early_stopping(case: Case, objects: Sequence[Any], record: Record) -> None:
             model.running_mean.copy_(torch.tensor(inputs["buffers"][step]))  # type: ignore[union-attr]
         if step < len(inputs.get("others", ())):
             second.update(inputs["others"][step])
-        said.append(_stops(stopper.update(loss)))
+        said.append(_stops(stopper.update(float(loss))))
         _record_model(record, model)
         _record_best(record, stopper)
         if said[-1]:
@@ -226,7 +226,8 @@ def _record_best(record: Record, stopper: Any) -> None:
         value = getattr(stopper, name, None)
         if isinstance(value, bool) or not isinstance(value, (int, float, Tensor, np.number)):
             raise ProtocolError(f"EarlyStopping should keep `{name}` as a number; it is {value!r}"[:200])
-        record.row(name, float(value))
+        number = float(value)
+        record.row(name, number if np.isfinite(number) else -1.0)  # no improvement yet: distances to inf are none
 
 
 # --- a loop that does not wait --------------------------------------------------------------------------------------

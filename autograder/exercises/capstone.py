@@ -133,7 +133,7 @@ def _step_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         case("loss scaled", 1.0, 30.0, 1.0, scale=scale),
         case("loss scaled, limit not reached", 1.0, 1.0, scale=scale, max_norm=1000.0),
         case("a gradient from before", 1.0, 1.0, stale=True, max_norm=1000.0),
-        case("a step whose gradient is nan", 1.0, float("nan"), 1.0, scale=scale),
+        case("a step whose gradient is not finite", 1.0, float("inf"), 1.0, scale=scale),
     )
 
 
@@ -185,7 +185,7 @@ def _pattern(rng: Generator) -> list[float]:
 
 
 def _stopping_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
-    def case(name: str, group: str, losses: list[float], patience: int, **more: Any) -> Case:
+    def case(name: str, group: str, losses: list[Any], patience: int, **more: Any) -> Case:
         options = {"patience": patience, **more.pop("options", {})}
         moving = {key: [weights(rng, (3,)) for _ in losses] for key in ("weights", "buffers")}
         inputs = {"losses": losses, "options": options, **moving, **more}
@@ -193,7 +193,7 @@ def _stopping_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
 
     patience = int(rng.integers(2, 5)) if hidden else 3
     delta = {"min_delta": 0.05}
-    nan = float("nan")
+    nan = "nan"  # JSON has no number for it
     base = rounded(rng.uniform(0.5, 2.0))
     dip, rise = rounded(base * 0.7), rounded(base * 1.2)
     return (
@@ -512,8 +512,8 @@ ACCURACY = CodeExercise(
         "Begin with what costs nothing: the inputs' scale. Then the learning rate, over two decades, and its schedule. The "
         "size of the model comes last.",
         "Normalise by the mean and standard deviation of train_x. AdamW with a peak lr near 0.01 to 0.03, 10 % of the budget "
-        "as warmup, cosine to 0, batches of 128. Call model.eval() before you predict. Hold 10 % of train_x back while you tune, "
-        "and use MNIST-1D from utils.data for practice.",
+        "as warmup, cosine to 0, batches of 128. Call model.eval() before you predict. Hold 10 % of train_x back while you "
+        "tune, and use MNIST-1D from utils.data for practice.",
         "In MNIST-1D the strokes are shifted at random, which convolutions do not mind: three Conv1d layers with 32 channels, "
         "kernel sizes 5, 3, 3, stride 2 and ReLU, then Flatten, Dropout(0.2) and Linear. x[:, None, :] makes the channel.",
     ),

@@ -569,7 +569,8 @@ STOPPING: dict[str, Row] = {
     ),
     "C51": Row(
         "buffers are left out",
-        "The running means of BatchNorm belong to the best model like its weights. state_dict() has both, parameters() has not.",
+        "The running means of BatchNorm belong to the best model like its weights. state_dict() has both of them, parameters() "
+        "has not.",
         _SNAPSHOT,
         {"snapshot": "parameters"},
         coincides="for models without buffers",
