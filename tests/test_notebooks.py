@@ -103,7 +103,7 @@ def test_cells_and_registry_agree(root: Path, name: str) -> None:
             solution = cell_of(notebook, f"{exercise.grade_id}-solution")
             assert solution.source.splitlines()[0] == f"# exercise {exercise.id}"
             for name_ in exercise.objects:
-                defined_here = re.search(rf"^(def {name_}\(|class {name_}\(|{name_} = )", solution.source, re.MULTILINE)
+                defined_here = re.search(rf"^(def {name_}\(|class {name_}[(:]|{name_} = )", solution.source, re.MULTILINE)
                 assert defined_here or exercise.id == "adam.resume", (exercise.id, name_)
 
 
