@@ -37,7 +37,9 @@ from autograder.exercise import Case
 UNINTERRUPTED, RESUMED = "uninterrupted", "killed and resumed"
 STEPS = "steps that were computed in all"
 SAVED = "steps after which checkpoint.pt is new"
-ARRAYS = ("weights", "momentum", "order", "dropout", "lr")
+ARRAYS = ("weight vector", "momentum buffer", "generator", "random state", "lr")
+#: Of these, what nobody draws from any more once the training is complete.
+DRAWN = ("generator", "random state")
 _LIFE_SECONDS = 15.0
 _MOVES = frozenset({"os.rename", "os.remove", "os.unlink", "os.rmdir", "os.truncate"})
 
@@ -61,8 +63,8 @@ def killed_training(case: Case, objects: Sequence[Any], record: Record) -> None:
         life.play(train, Path(folder))
         for name, array in life.ends().items():
             record.array(f"{UNINTERRUPTED} {name}", array)
-        record.fact(SAVED, ", ".join(map(str, life.saved)) or "none: there is no such file")
     if not inputs["deaths"]:
+        record.fact(SAVED, ", ".join(map(str, life.saved)) or "none: there is no such file")
         return
     with tempfile.TemporaryDirectory() as folder:
         ends, steps = _lives(train, inputs, Path(folder))
@@ -159,10 +161,10 @@ class _Life:
         params = list(self.model.parameters())
         state = [self.opt.state.get(p, {}).get("buffer", torch.zeros_like(p)) for p in params]
         return {
-            "weights": torch.cat([p.detach().flatten() for p in params]).numpy().copy(),
-            "momentum": torch.cat([b.flatten() for b in state]).numpy().copy(),
-            "order": as_array(torch.randperm(1000, generator=self.generator)),
-            "dropout": as_array(torch.rand(20, dtype=torch.float64)),
+            "weight vector": torch.cat([p.detach().flatten() for p in params]).numpy().copy(),
+            "momentum buffer": torch.cat([b.flatten() for b in state]).numpy().copy(),
+            "generator": as_array(torch.randperm(1000, generator=self.generator)),
+            "random state": as_array(torch.rand(20, dtype=torch.float64)),
             "lr": np.array([group["lr"] for group in self.opt.param_groups]),
         }
 
@@ -223,7 +225,7 @@ def _simulated(train: Any, life: _Life, folder: Path) -> dict[str, Any]:
 
 def _words(error: BaseException, folder: Path) -> str:
     text = f"{type(error).__name__}: {error}".replace(str(folder) + os.sep, "").replace(str(folder), "the folder")
-    return text.strip().splitlines()[0][:160]
+    return text.strip().splitlines()[0].split(". ")[0][:160]
 
 
 def _forked(train: Any, life: _Life, folder: Path) -> dict[str, Any]:

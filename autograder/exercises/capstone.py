@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from autograder.collectors.capstone import EVALUATIONS, OVERHEAD, PREDICTIONS, SYMPTOM
-from autograder.collectors.capstone_resume import ARRAYS, RESUMED, STEPS, UNINTERRUPTED
+from autograder.collectors.capstone_resume import ARRAYS, DRAWN, RESUMED, STEPS, UNINTERRUPTED
 from autograder.collectors.common import PRETEND
 from autograder.collectors.launches import MIXES, SYNCS
 from autograder.exercise import (
@@ -287,9 +287,8 @@ def _resume_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
             "`every` again for each kill."
         )
         limits = (Limit(STEPS, inputs["steps"] + lost, says),) if deaths else ()
-        drawn = ("order", "dropout")
         # a finished run that is started again owes its weights and state, not what nobody will draw any more
-        same = [what for what in ARRAYS if lost or what not in drawn]
+        same = [what for what in ARRAYS if lost or what not in DRAWN]
         return _case(
             name,
             group,
@@ -297,7 +296,7 @@ def _resume_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
             inputs,
             hidden=hidden,
             limits=limits,
-            own=tuple(f"{kind} {what}" for kind in (UNINTERRUPTED, RESUMED) for what in drawn),
+            own=tuple(f"{kind} {what}" for kind in (UNINTERRUPTED, RESUMED) for what in DRAWN),
             identical=tuple((f"{RESUMED} {what}", f"{UNINTERRUPTED} {what}") for what in same) if deaths else (),
         )
 
