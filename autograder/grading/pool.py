@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -92,7 +93,8 @@ class Zygote:
         """Say what to take away and how to confine runners; once, before `wait`."""
         config = {"rung": rung, "spec": asdict(spec), "forbidden": sorted(forbidden)}
         with contextlib.suppress(OSError):  # `wait` tells why it is gone
-            self._control.send(json.dumps(config).encode())
+            # one packet, which holds some 200 kB; the masks of hundreds of files are one text again and again
+            self._control.send(zlib.compress(json.dumps(config).encode()))
 
     def wait(self) -> None:
         """Until it has imported everything. Raises ZygoteError."""

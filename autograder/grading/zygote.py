@@ -14,6 +14,7 @@ import os
 import select
 import socket
 import sys
+import zlib
 from typing import Any
 
 from autograder.grading import cheap_forks, sandbox
@@ -57,7 +58,7 @@ def main(descriptor: int) -> None:
         said = control.recv(2**20)  # what to take away and how to confine: sent while the imports ran
         if not said:
             return
-        server = _Server(control, json.loads(said))
+        server = _Server(control, json.loads(zlib.decompress(said)))
     except BaseException as error:
         control.send(json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
         raise
