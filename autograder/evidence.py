@@ -78,6 +78,12 @@ COLLECTORS = {
     "initialised": "autograder.collectors.loss_landscapes",
     "layer_ratios": "autograder.collectors.large_batch_scaling",
     "data_parallel": "autograder.collectors.large_batch_scaling",
+    "clip": "autograder.collectors.capstone",
+    "clipped_step": "autograder.collectors.capstone",
+    "early_stopping": "autograder.collectors.capstone",
+    "fast_loop": "autograder.collectors.capstone",
+    "within_budget": "autograder.collectors.capstone",
+    "killed_training": "autograder.collectors.capstone_resume",
     "answer": "autograder.collectors.answer",
 }
 

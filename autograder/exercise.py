@@ -30,7 +30,7 @@ Kind = Literal[
 #: One module per notebook under `autograder.exercises`, in course order; each defines `EXERCISES`, a tuple.
 MODULES = (
     *("start_here", "minibatching", "ema_bias_correction", "momentum_equivalence", "rmsprop", "adam_adamw"),
-    *("schedulers", "loss_landscapes", "large_batch_scaling"),
+    *("schedulers", "loss_landscapes", "large_batch_scaling", "capstone"),
 )
 
 #: Widest relative deviation at which two trajectories count as the same, by dtype: several times the worst that right
@@ -52,13 +52,30 @@ class Limit:
 
 
 @dataclass(frozen=True, eq=False)
+class Score:
+    """How many entries of a recorded array have to equal `labels`, which never travel to where student code runs.
+
+    Only the entries that `labels` has are looked at. Below `guessing` nothing has been learned. `symptom` names a fact
+    that may tell why. `says` is what a student reads: one or two sentences with `{share}` and `{at_least}` in them.
+    """
+
+    array: str
+    labels: Any
+    at_least: float
+    says: str
+    guessing: float = 0.0
+    symptom: str = ""
+
+
+@dataclass(frozen=True, eq=False)
 class Case:
     """One situation in which the student's code is observed. Plain data: numbers, strings, lists and numpy arrays.
 
     `collector` names the function of `autograder.collectors` that plays the case and records the evidence.
     `may_lack` lists array names (prefixes) that a right answer need not have, for example a state tensor under
     another name. `identical` lists pairs of recorded arrays that have to agree to the last bit (and have to move).
-    `own` lists array names (prefixes) that are the student's own business: not compared with the reference.
+    `own` lists array names (prefixes) that are the student's own business: not compared with the reference. `scores`
+    compare arrays with labels that only the judge knows.
     """
 
     name: str
@@ -71,6 +88,7 @@ class Case:
     own: tuple[str, ...] = ()
     limits: tuple[Limit, ...] = ()
     hidden: bool = False
+    scores: tuple[Score, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

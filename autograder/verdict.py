@@ -182,6 +182,7 @@ def judge_case(case: Case, found: Evidence, expected: Evidence) -> CaseVerdict:
         over = _limits(case, found)
         # a run over its limits is cut short: what it therefore did not record is no finding of its own
         rules += [*_identical(case, found), *over, *_shapes(case, found, expected, cut_short=bool(over))]
+        rules += _scores(case, found)
     deviation = max_deviation(found, expected)
     outside = deviation > case.tolerance
     departure = first_departure(found, expected, case.tolerance) if outside else None
@@ -267,6 +268,22 @@ def _limits(case: Case, found: Evidence) -> list[Broken]:
             lines = tuple(where) if isinstance(where, list) else ()
             text = limit.says.format(count=f"{count:g}", at_most=f"{limit.at_most:g}")
             broken.append((limit.fact, text, lines))
+    return broken
+
+
+def _scores(case: Case, found: Evidence) -> list[Broken]:
+    """Arrays with too few right entries. The rule's name carries the symptom, so that a diagnosis can tell them apart."""
+    broken: list[Broken] = []
+    for score in case.scores:
+        answers = found.arrays.get(score.array)
+        if answers is None or answers.ndim != 1 or len(answers) < len(score.labels):
+            broken.append((score.array, f"{score.array}: one for each of the {len(score.labels)} labels is needed", ()))
+            continue
+        share = float(np.mean(answers[: len(score.labels)] == score.labels))
+        if share < score.at_least:
+            symptom = found.facts.get(score.symptom) or ("guessing" if share < score.guessing else "")
+            text = score.says.format(share=f"{100 * share:.1f} %", at_least=f"{100 * score.at_least:.0f} %")
+            broken.append((f"{score.array} ({symptom})" if symptom else score.array, text, ()))
     return broken
 
 

@@ -92,7 +92,7 @@ class Zygote:
     def configure(self, rung: str, spec: Spec, forbidden: Iterable[str]) -> None:
         """Say what to take away and how to confine runners; once, before `wait`."""
         config = {"rung": rung, "spec": asdict(spec), "forbidden": sorted(forbidden)}
-        with contextlib.suppress(OSError):  # `wait` tells why it is gone
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # `wait` tells why it is gone
             # compressed: it names every file that is to be masked, and one message holds some 200 kB
             self._control.send(zlib.compress(json.dumps(config).encode()))
 

@@ -17,7 +17,11 @@ from autograder.verdict import expected_evidence, hidden_cases, quiz_case, visib
 
 def same(one: Any, two: Any) -> bool:
     if isinstance(one, np.ndarray):
-        return isinstance(two, np.ndarray) and one.dtype == two.dtype and np.array_equal(one, two)
+        return (
+            isinstance(two, np.ndarray)
+            and one.dtype == two.dtype
+            and np.array_equal(one, two, equal_nan=one.dtype.kind in "fc")
+        )
     if isinstance(one, Mapping):
         return one.keys() == two.keys() and all(same(one[key], two[key]) for key in one)
     if isinstance(one, (list, tuple)):

@@ -1,0 +1,768 @@
+"""Clipping, early stopping and the training loop: references, and what goes wrong with them (rows C1 to C83)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from autograder.misconceptions import Row
+
+Pair = tuple[Tensor, Tensor]
+LossFn = Callable[[Tensor, Tensor], Tensor]
+TINY = 1e-6  # torch's own, beside the norm
+
+
+# --- capstone.clip --------------------------------------------------------------------------------------------------
+
+
+def torch_clip(params: Any, max_norm: float, error_if_nonfinite: bool = False) -> Tensor:
+    """The reference: torch's own."""
+    return torch.nn.utils.clip_grad_norm_(params, max_norm, error_if_nonfinite=error_if_nonfinite)
+
+
+def reference_step(
+    model: nn.Module,
+    loss_fn: LossFn,
+    micro_batches: Sequence[Pair],
+    opt: torch.optim.Optimizer,
+    max_norm: float,
+    scale: float = 1.0,
+) -> Tensor:
+    """The gradient of all micro-batches at once (they have one size), clipped by torch."""
+    X, y = (torch.cat(parts) for parts in zip(*micro_batches, strict=True))
+    opt.zero_grad()
+    loss_fn(model(X), y).backward()
+    norm = torch_clip(model.parameters(), max_norm)
+    if torch.isfinite(norm):
+        opt.step()
+    return norm
+
+
+def clip_objects(faults: Mapping[str, Any]) -> tuple[Any, ...]:
+    """A wrong `clip_gradients`, and a `clipped_step` that uses it and has faults of its own."""
+
+    @torch.no_grad()
+    def clip_gradients(params: Any, max_norm: float, error_if_nonfinite: bool = False) -> Any:
+        return _clip(faults, params, max_norm, error_if_nonfinite)
+
+    def clipped_step(
+        model: nn.Module,
+        loss_fn: LossFn,
+        micro_batches: Sequence[Pair],
+        opt: Any,
+        max_norm: float,
+        scale: float = 1.0,
+    ) -> Any:
+        return _clipped_step(faults, clip_gradients, model, loss_fn, micro_batches, opt, max_norm, scale)
+
+    return clip_gradients, clipped_step
+
+
+def _clip(faults: Mapping[str, Any], params: Any, max_norm: float, error_if_nonfinite: bool) -> Any:
+    if isinstance(params, Tensor) and faults.get("single") != "iterated":
+        params = [params]
+    if faults.get("generator") != "used twice":
+        params = list(params)
+    if faults.get("none") == "zero":
+        for p in params:
+            p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+    grads = [p.grad for p in params if p.grad is not None]
+    refuses = {"never": False, "always": True}.get(faults.get("refuse", ""), error_if_nonfinite)
+    norm = _norm(faults.get("norm", ""), grads)
+    if refuses and not bool(torch.isfinite(norm)):
+        raise RuntimeError("the norm is not finite")
+    if faults.get("write") == "cleaned" and not torch.isfinite(norm):
+        for g in grads:
+            g.nan_to_num_(0.0, 0.0, 0.0)
+        return norm
+    before = norm.clone()
+    _scale(faults, [p for p in params if p.grad is not None], norm, max_norm)
+    return _norm("", grads) if faults.get("returns") == "after" else before
+
+
+def _norm(how: str, grads: Sequence[Tensor]) -> Tensor:
+    if not grads:
+        return torch.tensor(0.0)
+    norms = torch.stack([g.norm() for g in grads])
+    squares = (norms**2).sum()
+    return {
+        "sum": norms.sum(),
+        "squared": squares,
+        "rms": (squares / sum(g.numel() for g in grads)).sqrt(),
+        "largest": norms.max(),
+        "entry": torch.stack([g.abs().max() for g in grads]).max(),
+        "last": norms[-1],
+        "first": norms[0],
+        "mean": norms.mean(),
+    }.get(how, squares.sqrt())
+
+
+def _scale(faults: Mapping[str, Any], params: Sequence[Tensor], norm: Tensor, max_norm: float) -> None:
+    how = faults.get("write", "")
+    factor = torch.clamp(max_norm / (norm + TINY), max=1.0)
+    if how == "always":
+        factor = max_norm / (norm + TINY)
+    elif how == "inverted":
+        factor = torch.clamp((norm + TINY) / max_norm, max=1.0)
+    elif how == "zeroed":
+        factor = (norm <= max_norm).to(norm.dtype)
+    elif how == "unit":
+        factor = torch.where(norm > max_norm, 1 / (norm + TINY), torch.ones_like(norm))
+    for p in params:
+        g = p.grad
+        assert g is not None
+        if how == "by value":
+            g.clamp_(-max_norm, max_norm)
+        elif how == "each":
+            g.mul_(torch.clamp(max_norm / (g.norm() + TINY), max=1.0))
+        elif how == "weights":
+            p.mul_(factor)
+        elif how == "new tensors":
+            p.grad = g * factor
+        elif how == "local":
+            g = g * factor
+        else:
+            g.mul_(factor)
+
+
+def _clipped_step(
+    faults: Mapping[str, Any],
+    clip: Callable[..., Any],
+    model: nn.Module,
+    loss_fn: LossFn,
+    micro_batches: Sequence[Pair],
+    opt: Any,
+    max_norm: float,
+    scale: float,
+) -> Any:
+    params = list(model.parameters())
+    unscale = faults.get("unscale", "")
+    if faults.get("zero") != "never":
+        opt.zero_grad()
+    norm: Any = None
+    for X, y in micro_batches:
+        loss = loss_fn(model(X), y) * scale
+        if faults.get("mean") != "missing":
+            loss = loss / len(micro_batches)
+        loss.backward()
+        if faults.get("clip") == "each":
+            norm = clip(params, max_norm * (scale if unscale != "never" else 1.0))
+            norm = norm / scale
+        if faults.get("step") == "each":
+            _multiply(params, 1 / scale)
+            norm = clip(params, max_norm)
+            opt.step()
+            opt.zero_grad()
+    if faults.get("step") == "each":
+        return norm
+    if faults.get("clip") == "before unscaling":
+        norm = clip(params, max_norm)
+    if unscale != "never":
+        _multiply(params, scale if unscale == "multiplied" else 1 / scale)
+    if faults.get("clip") == "after the step":
+        opt.step()
+        return clip(params, max_norm)
+    if faults.get("clip", "") == "":
+        norm = clip(params, max_norm)
+    if faults.get("finite") == "ignored" or bool(torch.isfinite(torch.as_tensor(norm))):
+        opt.step()
+    return norm
+
+
+@torch.no_grad()
+def _multiply(params: Iterable[Tensor], factor: float) -> None:
+    for p in params:
+        if p.grad is not None:
+            p.grad.mul_(factor)
+
+
+_GLOBAL = "equation (9.1)"
+_FACTOR = "equation (9.2)"
+_ORDER = "section 2, the order of a step"
+CLIP: dict[str, Row] = {
+    "C1": Row(
+        "every gradient is clipped by its own norm",
+        "The limit holds for all gradients together, as one long vector. Clipped one by one, they keep their sizes relative "
+        "to the limit but not to each other, and the step points somewhere else.",
+        _GLOBAL,
+        {"write": "each"},
+        coincides="for a single parameter",
+    ),
+    "C2": Row(
+        "clipped by value",
+        "clamp cuts each entry off at max_norm, which turns the direction. Clipping by norm multiplies everything by one "
+        "number.",
+        _FACTOR,
+        {"write": "by value"},
+    ),
+    "C3": Row(
+        "the norms are added up",
+        "The norm of the whole is the root of the sum of the squared norms, not their sum.",
+        _GLOBAL,
+        {"norm": "sum"},
+        coincides="for a single parameter",
+    ),
+    "C4": Row("the root is missing", "That is the squared norm.", _GLOBAL, {"norm": "squared"}),
+    "C5": Row(
+        "small gradients are blown up",
+        "The factor max_norm/norm is larger than 1 when the norm is below the limit. Clipping only ever shrinks: take the "
+        "smaller of it and 1.",
+        _FACTOR,
+        {"write": "always"},
+        coincides="for norms above max_norm",
+    ),
+    "C6": Row(
+        "the norm after clipping is returned",
+        "What one wants to log is how large the gradient was: take the norm before you change anything.",
+        "the docstring: returns",
+        {"returns": "after"},
+        coincides="for norms below max_norm",
+    ),
+    "C7": Row(
+        "the gradients are replaced by new tensors",
+        "`p.grad = p.grad * c` leaves everything that holds the old tensor (gradient buckets, CUDA graphs) with the unclipped "
+        "one. Write in place: p.grad.mul_(c).",
+        "the docstring: in place",
+        {"write": "new tensors"},
+        coincides="in the values",
+    ),
+    "C8": Row(
+        "nothing is clipped",
+        "`g = g * c` binds a new tensor to the name g; .grad stays as it was. mul_ writes into it.",
+        "the docstring: in place",
+        {"write": "local"},
+        coincides="for norms below max_norm",
+    ),
+    "C9": Row(
+        "the root mean square for the norm",
+        "Divided by the number of entries it is not the Euclidean norm any more: the limit would depend on the model's size.",
+        _GLOBAL,
+        {"norm": "rms"},
+    ),
+    "C10": Row(
+        "a missing gradient becomes zeros",
+        "A parameter whose .grad is None took no part in the loss. With zeros in their place, optimizers move it all the "
+        "same, by momentum and by decay.",
+        "the docstring: None",
+        {"none": "zero"},
+        coincides="when every parameter has a gradient",
+    ),
+    "C11": Row(
+        "error_if_nonfinite is ignored",
+        "With error_if_nonfinite=True a norm that is inf or nan has to raise a RuntimeError.",
+        "the docstring: error_if_nonfinite",
+        {"refuse": "never"},
+        coincides="with error_if_nonfinite=False",
+    ),
+    "C12": Row(
+        "a norm that is not finite is always refused",
+        "Only with error_if_nonfinite=True. Without it the gradients are scaled by whatever comes out.",
+        "the docstring: error_if_nonfinite",
+        {"refuse": "always"},
+        coincides="for finite norms",
+    ),
+    "C13": Row(
+        "the largest norm for the norm of all",
+        "max over the parameters leaves the others out. Square, add, take the root.",
+        _GLOBAL,
+        {"norm": "largest"},
+        coincides="for a single parameter",
+    ),
+    "C14": Row(
+        "the factor is upside down",
+        "norm/max_norm grows with the gradient; max_norm/norm brings it down to max_norm.",
+        _FACTOR,
+        {"write": "inverted"},
+    ),
+    "C15": Row(
+        "the weights are scaled instead of the gradients",
+        "Clipping changes .grad and nothing else.",
+        _FACTOR,
+        {"write": "weights"},
+        coincides="for norms below max_norm",
+    ),
+    "C16": Row(
+        "large gradients are set to 0",
+        "That skips the step. Clipping keeps the direction, and the length max_norm.",
+        _FACTOR,
+        {"write": "zeroed"},
+        coincides="for norms below max_norm",
+    ),
+    "C17": Row(
+        "what is not finite is replaced by 0",
+        "nan_to_num hides a diverged run. Without error_if_nonfinite the factor is applied as it comes.",
+        "the docstring: error_if_nonfinite",
+        {"write": "cleaned"},
+        coincides="for finite norms",
+    ),
+    "C18": Row(
+        "params is gone through twice",
+        "model.parameters() is a generator: after the first loop it is empty, and nothing is scaled. Make a list of it first.",
+        "the docstring: params",
+        {"generator": "used twice"},
+        coincides="for lists",
+        by_rules=False,
+    ),
+    "C19": Row(
+        "a single tensor is taken for a list",
+        "Going through a tensor gives its rows, which have no .grad. Put it into a list first.",
+        "the docstring: params",
+        {"single": "iterated"},
+        coincides="for lists",
+    ),
+    "C20": Row(
+        "clipped to length 1",
+        "The unit vector is only right for max_norm = 1. Multiply by max_norm.",
+        _FACTOR,
+        {"write": "unit"},
+        coincides="for max_norm = 1",
+    ),
+    "C21": Row(
+        "the largest entry for the norm",
+        "That is the maximum norm. The Euclidean norm squares all entries, adds them and takes the root.",
+        _GLOBAL,
+        {"norm": "entry"},
+    ),
+    "C22": Row(
+        "one parameter's norm for the norm of all",
+        "Only one of the norms arrives: is the sum started again, or overwritten, in the loop?",
+        _GLOBAL,
+        {"norm": "last"},
+        also=({"norm": "first"},),
+        coincides="for a single parameter",
+    ),
+    "C23": Row(
+        "the mean of the norms",
+        "The norm of the whole is the root of the sum of the squared norms.",
+        _GLOBAL,
+        {"norm": "mean"},
+        coincides="for a single parameter",
+    ),
+    "C30": Row(
+        "clipped after every micro-batch",
+        "The norm that counts is that of the whole minibatch's gradient. Clipped piece by piece (what is there so far, each "
+        "time), one outlier is cut before the others can outvote it.",
+        _ORDER,
+        {"clip": "each"},
+        coincides="for a single micro-batch, or below the limit",
+    ),
+    "C31": Row(
+        "clipped before unscaling",
+        "The gradient still carries the factor `scale`, so its norm is far above the limit, and after unscaling almost "
+        "nothing is left. Unscale first.",
+        _ORDER,
+        {"clip": "before unscaling"},
+        coincides="for scale = 1",
+    ),
+    "C32": Row(
+        "the scale stays in the gradient",
+        "The loss was multiplied by scale so that small gradients do not vanish in float16. Divide the gradients by it before "
+        "you use them.",
+        _ORDER,
+        {"unscale": "never"},
+        coincides="for scale = 1",
+    ),
+    "C33": Row(
+        "the sum of the micro-batches for their mean",
+        "backward adds. Divide each loss by the number of micro-batches.",
+        _ORDER,
+        {"mean": "missing"},
+        coincides="for a single micro-batch, or where everything is clipped",
+    ),
+    "C34": Row(
+        "clipped after the step",
+        "opt.step() has used the unclipped gradient already.",
+        _ORDER,
+        {"clip": "after the step"},
+        coincides="below the limit",
+    ),
+    "C35": Row(
+        "the old gradient stays",
+        "backward adds to what .grad holds: call zero_grad before the first micro-batch.",
+        _ORDER,
+        {"zero": "never"},
+        coincides="when .grad was empty",
+    ),
+    "C36": Row(
+        "a step after every micro-batch",
+        "The micro-batches are one minibatch: one step, after the last of them.",
+        _ORDER,
+        {"step": "each"},
+        coincides="for a single micro-batch",
+    ),
+    "C37": Row(
+        "a step with a gradient that is not finite",
+        "One such step makes every weight nan. Leave it out and go on: that is what loss scaling does after an overflow.",
+        _ORDER,
+        {"finite": "ignored"},
+        coincides="for finite norms",
+    ),
+    "C38": Row(
+        "multiplied by the scale once more",
+        "Unscaling divides.",
+        _ORDER,
+        {"unscale": "multiplied"},
+        coincides="for scale = 1",
+    ),
+}
+
+
+# --- capstone.early_stopping ----------------------------------------------------------------------------------------
+
+
+class EarlyStopping:
+    """The reference without faults; see `STOPPING` for the switches."""
+
+    faults: ClassVar[Mapping[str, Any]] = {}
+    shared: ClassVar[dict[str, int]] = {"bad": 0}
+
+    def __init__(self, model: nn.Module, patience: int, min_delta: float = 0.0, restore_best: bool = True) -> None:
+        self.model, self.patience, self.min_delta, self.restore_best = model, patience, min_delta, restore_best
+        self.best, self.best_step, self.step, self.bad = math.inf, 0, 0, 0
+        self.last = math.inf
+        self.snapshot: dict[str, Tensor] | None = None
+        self.shared["bad"] = 0
+        if self.faults.get("better") == "higher":
+            self.best = self.last = -math.inf
+
+    def update(self, loss: float) -> bool:
+        f = self.faults
+        self.step += 1
+        better = self._better(float(loss))
+        small = f.get("creep") and loss < self.best
+        self.last = loss
+        if better or small:
+            self.best = min(loss, self.best) if f.get("min") else loss
+            self.best_step = self.step - (1 if f.get("count") == "from 0" else 0)
+            self._take()
+        if better:
+            if f.get("bad") != "never reset":
+                self.bad = 0
+                self.shared["bad"] = 0
+        else:
+            self.bad += 1
+            self.shared["bad"] += 1
+        bad = self.shared["bad"] if f.get("bad") == "shared" else self.bad
+        stop = bad >= self.patience + {"late": 1, "early": -1}.get(f.get("patience", ""), 0)
+        if f.get("patience") == "early" and better:
+            stop = False
+        if stop and (self.restore_best or f.get("restore") == "always") and f.get("restore") != "never":
+            self.restore()
+        return stop
+
+    def _better(self, loss: float) -> bool:
+        f = self.faults
+        how = f.get("better", "")
+        reference = self.last if f.get("against") == "last" else self.best
+        delta = {"missing": 0.0, "added": -self.min_delta}.get(f.get("delta", ""), self.min_delta)
+        if how == "higher":
+            return loss > reference + delta
+        if how == "not worse":
+            return loss <= reference - delta
+        if how == "not nan":
+            return not loss >= reference - delta
+        if how == "relative":
+            return loss < reference * (1 - delta)
+        return loss < reference - delta
+
+    def _take(self) -> None:
+        how = self.faults.get("snapshot", "")
+        state = self.model.state_dict()
+        if how == "parameters":
+            state = {k: v for k, v in state.items() if k in dict(self.model.named_parameters())}
+        self.snapshot = dict(state) if how == "shared" else {k: v.clone() for k, v in state.items()}
+
+    def restore(self) -> None:
+        if self.snapshot is None:
+            return
+        if self.faults.get("restore") == "new objects":
+            for name in dict(self.model.named_parameters()):
+                setattr(self.model, name, nn.Parameter(self.snapshot[name].clone()))
+            self.model.load_state_dict(self.snapshot)
+            return
+        self.model.load_state_dict(self.snapshot, strict=False)
+
+
+def stopping_objects(faults: Mapping[str, Any]) -> tuple[type]:
+    return (type("EarlyStopping", (EarlyStopping,), {"faults": dict(faults), "shared": {"bad": 0}}),)
+
+
+_RULE = "equation (9.4)"
+_SNAPSHOT = "section 4, the paragraph on snapshots"
+STOPPING: dict[str, Row] = {
+    "C40": Row(
+        "the snapshot is no copy",
+        "state_dict() hands out the model's own tensors (and so does a dict made of them): training goes on in them, and what "
+        "is restored is the last state. Clone them, or use copy.deepcopy.",
+        _SNAPSHOT,
+        {"snapshot": "shared"},
+    ),
+    "C41": Row(
+        "one update too patient",
+        "Stop at the update in which the count of failures reaches `patience`: >=, not >.",
+        _RULE,
+        {"patience": "late"},
+    ),
+    "C42": Row(
+        "one update too impatient",
+        "The count of failures starts at 0 with every improvement, and the stop comes when it reaches `patience`.",
+        _RULE,
+        {"patience": "early"},
+    ),
+    "C43": Row(
+        "the count of failures is never set back",
+        "`patience` counts failures in a row. After an improvement it starts again from 0.",
+        _RULE,
+        {"bad": "never reset"},
+    ),
+    "C44": Row(
+        "min_delta has the wrong sign",
+        "An improvement is a loss below best − min_delta. With best + min_delta even a loss that rises a little counts.",
+        _RULE,
+        {"delta": "added"},
+        coincides="for min_delta = 0",
+    ),
+    "C45": Row(
+        "compared with the last loss instead of the best",
+        "On a noisy curve every second value is lower than the one before. What counts is the best so far.",
+        _RULE,
+        {"against": "last"},
+    ),
+    "C46": Row(
+        "min_delta is ignored",
+        "An improvement of less than min_delta does not count.",
+        _RULE,
+        {"delta": "missing"},
+        coincides="for min_delta = 0",
+    ),
+    "C47": Row(
+        "small improvements move the best loss",
+        "A loss that falls by less than min_delta is no improvement: best stays where it is. Otherwise a slow descent creeps "
+        "along below the threshold and never counts.",
+        _RULE,
+        {"creep": True},
+        coincides="for min_delta = 0",
+    ),
+    "C48": Row(
+        "an equal loss counts as an improvement",
+        "The loss has to be strictly below best − min_delta. On a plateau, <= never stops.",
+        _RULE,
+        {"better": "not worse"},
+    ),
+    "C49": Row(
+        "nothing is restored at the stop",
+        "With restore_best=True the model has to hold its best weights when update returns True.",
+        "the docstring: restore_best",
+        {"restore": "never"},
+        coincides="with restore_best=False",
+    ),
+    "C50": Row(
+        "restore_best is ignored",
+        "With restore_best=False the model keeps its last weights.",
+        "the docstring: restore_best",
+        {"restore": "always"},
+        coincides="with restore_best=True",
+    ),
+    "C51": Row(
+        "buffers are left out",
+        "The running means of BatchNorm belong to the best model like its weights. state_dict() has both of them, parameters() "
+        "has not.",
+        _SNAPSHOT,
+        {"snapshot": "parameters"},
+        coincides="for models without buffers",
+    ),
+    "C52": Row(
+        "nan counts as an improvement",
+        "Every comparison with nan is False, so `not (loss >= best)` takes it for an improvement. Write the condition the "
+        "right way round: loss < best − min_delta.",
+        _RULE,
+        {"better": "not nan"},
+        coincides="as long as the loss is finite",
+    ),
+    "C53": Row("higher counts as better", "These are losses: lower is better.", _RULE, {"better": "higher"}),
+    "C54": Row(
+        "the model's parameters are replaced",
+        "The optimizer holds the old Parameter objects and would train those. Write into them: load_state_dict, or copy_.",
+        _SNAPSHOT,
+        {"restore": "new objects"},
+        coincides="in the values",
+    ),
+    "C55": Row(
+        "two objects share their count",
+        "What stands in the class body belongs to all its objects. Use self in __init__.",
+        "the docstring: __init__",
+        {"bad": "shared"},
+        coincides="as long as there is one object",
+    ),
+    "C56": Row(
+        "best_step counts from 0",
+        "Updates are counted from 1; 0 means that there was none.",
+        "the docstring: best_step",
+        {"count": "from 0"},
+    ),
+    "C57": Row(
+        "min_delta is taken as a fraction",
+        "The threshold is best − min_delta, in the units of the loss, not best·(1 − min_delta).",
+        _RULE,
+        {"better": "relative"},
+        coincides="for min_delta = 0",
+    ),
+}
+
+
+# --- capstone.fast_loop ---------------------------------------------------------------------------------------------
+
+
+def loop_objects(faults: Mapping[str, Any]) -> tuple[Callable[..., Any]]:
+    """The reference without faults. Faults: sync, clip, log, over, zero."""
+
+    def train_loop(
+        model: nn.Module,
+        loss_fn: LossFn,
+        opt: Any,
+        batches: Iterable[Pair],
+        *,
+        max_norm: float,
+        log_every: int,
+    ) -> list[tuple[int, float]]:
+        params = list(model.parameters())
+        log, total, count, kept = [], torch.zeros(()), 0, []
+        for t, (X, y) in enumerate(batches, start=1):
+            if faults.get("zero") != "never":
+                opt.zero_grad()
+            loss = loss_fn(model(X), y)
+            loss.backward()
+            if faults.get("clip") != "after":
+                _clip_fast(faults.get("clip", ""), params, max_norm)
+            opt.step()
+            if faults.get("clip") == "after":
+                _clip_fast("", params, max_norm)
+            value = loss.detach()
+            kept.append(value)
+            if faults.get("sync") == "each step":
+                value = torch.tensor(value.item(), dtype=value.dtype)
+            count += 1
+            total = value if t == 1 or (count == 1 and faults.get("log") != "never reset") else total + value
+            if t % log_every == (1 % log_every if faults.get("log") == "first" else 0):
+                log.append(
+                    (t - 1 if faults.get("log") == "from 0" else t, _logged(faults, total, count, t, log_every, kept))
+                )
+                count, kept = 0, []
+        return log
+
+    return (train_loop,)
+
+
+def _logged(faults: Mapping[str, Any], total: Tensor, count: int, t: int, every: int, kept: Sequence[Tensor]) -> float:
+    how = faults.get("log", "")
+    if how == "last":
+        return kept[-1].item()
+    if how == "sum":
+        return total.item()
+    if how == "never reset":
+        return (total / (t if faults.get("over") == "all" else every)).item()
+    if faults.get("sync") == "each loss":
+        return sum(one.item() for one in kept) / len(kept)
+    return (total / count).item()
+
+
+@torch.no_grad()
+def _clip_fast(how: str, params: Sequence[Tensor], max_norm: float) -> None:
+    grads = [p.grad for p in params if p.grad is not None]
+    if how == "loop":
+        norm = torch.stack([g.norm() for g in grads]).norm()
+        for g in grads:
+            g.mul_(torch.clamp(max_norm / (norm + TINY), max=1.0))
+        return
+    norms = torch.stack(torch._foreach_norm(grads))
+    norm = norms.norm()
+    if how == "if":
+        if norm > max_norm:
+            torch._foreach_mul_(grads, max_norm / (norm + TINY))
+        return
+    if how == "by value":
+        torch._foreach_clamp_max_(grads, max_norm)
+        torch._foreach_clamp_min_(grads, -max_norm)
+    elif how == "always":
+        torch._foreach_mul_(grads, max_norm / (norm + TINY))
+    elif how != "missing":
+        torch._foreach_mul_(grads, torch.clamp(max_norm / (norm + TINY), max=1.0))
+
+
+_WAIT = "section 6, the table of what waits"
+LOOP: dict[str, Row] = {
+    "C70": Row(
+        "Python waits for the device in every step",
+        "`.item()`, `float(loss)` and `if norm > max_norm` make Python wait until the GPU has done all that was launched. Add "
+        "the losses up in a tensor on the device, and fetch the sum once per entry; clip by a factor that clamp(max=1) keeps "
+        "at 1, without `if`.",
+        _WAIT,
+        {"sync": "each step"},
+        also=({"sync": "each loss"}, {"clip": "if"}),
+        coincides="in the values",
+        by_rules=True,
+    ),
+    "C72": Row(
+        "an operation per parameter",
+        "Somewhere in the clipping an operation stands in a loop over parameters. torch._foreach_norm and torch._foreach_mul_ "
+        "take the whole list.",
+        "equation (9.6)",
+        {"clip": "loop"},
+        coincides="in the values",
+        by_rules=True,
+    ),
+    "C74": Row(
+        "the last loss is logged, not the mean",
+        "An entry is the mean over the log_every steps since the entry before.",
+        "the docstring: log",
+        {"log": "last"},
+        coincides="for log_every = 1",
+    ),
+    "C75": Row(
+        "the sum is not set back after a log",
+        "Every entry starts from zero.",
+        "the docstring: log",
+        {"log": "never reset"},
+        also=({"log": "never reset", "over": "all"},),
+    ),
+    "C76": Row(
+        "the sum is logged, not the mean",
+        "Divide by log_every.",
+        "the docstring: log",
+        {"log": "sum"},
+        coincides="for log_every = 1",
+    ),
+    "C77": Row(
+        "the gradients are never cleared",
+        "backward adds to .grad: without zero_grad each step uses the sum of all gradients so far.",
+        _ORDER,
+        {"zero": "never"},
+    ),
+    "C78": Row(
+        "nothing is clipped",
+        "max_norm has no effect: is the gradient clipped at all, in place, and before opt.step()?",
+        "the docstring: max_norm",
+        {"clip": "missing"},
+        also=({"clip": "after"},),
+        coincides="below the limit",
+    ),
+    "C80": Row(
+        "the steps of the log are counted from 0",
+        "Steps are counted from 1: the first entry stands at step log_every.",
+        "the docstring: log",
+        {"log": "from 0"},
+    ),
+    "C81": Row(
+        "the first step is logged alone",
+        "t % log_every == 1 is true in step 1. An entry comes when log_every steps are complete.",
+        "the docstring: log",
+        {"log": "first"},
+        coincides="for log_every = 1",
+    ),
+    "C82": Row("clipped by value", CLIP["C2"].explanation, _FACTOR, {"clip": "by value"}),
+    "C83": Row(CLIP["C5"].title, CLIP["C5"].explanation, _FACTOR, {"clip": "always"}, coincides=CLIP["C5"].coincides),
+}
