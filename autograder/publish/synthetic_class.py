@@ -56,18 +56,43 @@ _UPDATE = (
     "c1 = 1.0 - {b1} ** {t}\nc2 = 1.0 - {b2} ** {t}\nratio = {lr} / c1\n{w}.sub_(ratio * {m} / ((({v} / c2).sqrt()) + {eps}))",
 )
 _BETAS = ("b1, b2 = {betas}\n", "b1 = {betas}[0]\nb2 = {betas}[1]\n", "(b1, b2) = {betas}\n", "")
-_STATE = (
-    "if not s:\n    s['step'] = torch.tensor(0.0)\n    s['exp_avg'] = torch.zeros_like(p)\n    s['exp_avg_sq'] = torch.zeros_like(p)",
-    "if len(s) == 0:\n    s.update(step=torch.tensor(0.0), exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p))",
-    "if 'step' not in s:\n    s['step'] = torch.tensor(0.0)\n    for key in ('exp_avg', 'exp_avg_sq'):\n        s[key] = torch.zeros_like(p)",
-    "s.setdefault('step', torch.tensor(0.0))\ns.setdefault('exp_avg', torch.zeros_like(p))\ns.setdefault('exp_avg_sq', torch.zeros_like(p))",
-)
-_GRAD = (
-    "g = -p.grad if group['maximize'] else p.grad\ng = g + group['weight_decay'] * p",
-    "g = p.grad.clone()\nif group['maximize']:\n    g = -g\nif group['weight_decay'] != 0:\n    g = g.add(p, alpha=group['weight_decay'])",
-    "sign = -1 if group['maximize'] else 1\ng = sign * p.grad + group['weight_decay'] * p",
-    "g = p.grad\nif group['maximize']:\n    g = g.neg()\ng = g.add(p, alpha=group['weight_decay'])",
-)
+_STATE_TEXT = """
+if not s:
+    s['step'] = torch.tensor(0.0)
+    s['exp_avg'] = torch.zeros_like(p)
+    s['exp_avg_sq'] = torch.zeros_like(p)
+---
+if len(s) == 0:
+    s.update(step=torch.tensor(0.0), exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p))
+---
+if 'step' not in s:
+    s['step'] = torch.tensor(0.0)
+    for key in ('exp_avg', 'exp_avg_sq'):
+        s[key] = torch.zeros_like(p)
+---
+s.setdefault('step', torch.tensor(0.0))
+s.setdefault('exp_avg', torch.zeros_like(p))
+s.setdefault('exp_avg_sq', torch.zeros_like(p))
+"""
+_GRAD_TEXT = """
+g = -p.grad if group['maximize'] else p.grad
+g = g + group['weight_decay'] * p
+---
+g = p.grad.clone()
+if group['maximize']:
+    g = -g
+if group['weight_decay'] != 0:
+    g = g.add(p, alpha=group['weight_decay'])
+---
+sign = -1 if group['maximize'] else 1
+g = sign * p.grad + group['weight_decay'] * p
+---
+g = p.grad
+if group['maximize']:
+    g = g.neg()
+g = g.add(p, alpha=group['weight_decay'])
+"""
+_STATE, _GRAD = _STATE_TEXT.split("---"), _GRAD_TEXT.split("---")
 _AMSGRAD = (
     "if group['amsgrad']:\n    s['max_exp_avg_sq'] = torch.maximum(s['max_exp_avg_sq'], v)\n    v = s['max_exp_avg_sq']",
     "if group['amsgrad']:\n    torch.maximum(s['max_exp_avg_sq'], v, out=s['max_exp_avg_sq'])\n    v = s['max_exp_avg_sq']",
@@ -98,7 +123,7 @@ def honest_adam(dice: random.Random) -> str:
     """One student's `Adam`."""
     betas = dice.choice(_BETAS)
     names = {"m": "m", "v": "v", "g": "g", "w": "p", "t": "t", "lr": "group['lr']", "eps": "group['eps']"}
-    state = dice.choice(_STATE)
+    state = dice.choice(_STATE).strip()
     if dice.random() < 0.5:
         state += "\nif group['amsgrad'] and 'max_exp_avg_sq' not in s:\n    s['max_exp_avg_sq'] = torch.zeros_like(p)"
     else:
@@ -114,18 +139,24 @@ def honest_adam(dice: random.Random) -> str:
         "s = self.state[p]",
         state,
         count,
-        dice.choice(_GRAD),
+        dice.choice(_GRAD).strip(),
         read,
         betas.format(betas="group['betas']").strip(),
         core,
     ]
-    return (
-        "# exercise adam.adam\nclass Adam(torch.optim.Optimizer):\n"
-        "    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, amsgrad=False, maximize=False):\n"
-        "        super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, amsgrad=amsgrad, maximize=maximize))\n\n"
-        "    @torch.no_grad()\n    def step(self, closure=None):\n        for group in self.param_groups:\n"
-        "            for p in group['params']:\n" + _indented("\n".join(filter(None, lines)), 4)
-    )
+    return _ADAM + _indented("\n".join(filter(None, lines)), 4)
+
+
+_ADAM = """# exercise adam.adam
+class Adam(torch.optim.Optimizer):
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, amsgrad=False, maximize=False):
+        super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, amsgrad=amsgrad))
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group['params']:
+"""
 
 
 def _beta_names(betas: str, where: str) -> dict[str, str]:
@@ -224,7 +255,8 @@ def _row(exercise: Exercise, skill: float, dice: random.Random) -> ExerciseResul
     if exercise.kind == "written":
         return ExerciseResult(exercise.id, exercise.grade_id, 0.0, exercise.points, waits=True)
     parts = [points for points in exercise.groups.values() if dice.random() < skill]
-    earned, named, raised = min(sum(parts), exercise.points), (), []
+    earned, raised = min(sum(parts), exercise.points), []
+    named: tuple[str, ...] = ()
     if earned < exercise.points and isinstance(exercise, CodeExercise):
         if dice.random() < 0.7:
             one = dice.choice(exercise.misconceptions)

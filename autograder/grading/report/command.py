@@ -25,8 +25,9 @@ def write_report(
     page: bool = True,
 ) -> tuple[Report, Path]:
     """Write the instructor's page (and the class's leaderboard, where a path is given); returns the data and the page's
-    place. `page=False`: write it only where `output` says. Raises GradingError, StoreError, GradebookError, BadKey and ValueError, each with one line that says what
-    to do.
+    place. `page=False`: write it only where `output` says.
+
+    Raises GradingError, StoreError, GradebookError, BadKey and ValueError, each with one line that says what to do.
     """
     report, path = make_report(course, names, real_names), output or course.root / PAGE
     boards = [board for one in report.assignments for board in one.boards]

@@ -154,7 +154,7 @@ def _exercise(exercise_id: str, kind: str, worth: float, works: Sequence[Work]) 
         median_seconds=median(one.seconds for one in results) if results else 0.0,
         slowest_seconds=slowest[1].seconds if slowest else 0.0,
         slowest_student=slowest[0].student if slowest and slowest[1].seconds else "",
-        misconceptions=_counted(tuple(text.partition(" ")[::2]) for one in results for text in one.misconceptions),
+        misconceptions=_counted(_split(text) for one in results for text in one.misconceptions),
         exceptions=_counted(("", name) for one in results for name in _exceptions(one)),
     )
 
@@ -167,9 +167,17 @@ def _exceptions(one: ExerciseResult) -> Iterable[str]:
     return [str(name)[:60] for name in raised] if isinstance(raised, (list, tuple)) else ()
 
 
-def _counted(names: Iterable[tuple[str, ...]]) -> tuple[Named, ...]:
+def _split(text: str) -> tuple[str, str]:
+    """A misconception's id and title."""
+    name, _, title = text.partition(" ")
+    return name, title
+
+
+def _counted(names: Iterable[tuple[str, str]]) -> tuple[Named, ...]:
     counts = Counter(names)
-    return tuple(Named(*name, count) for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+    return tuple(
+        Named(id, title, count) for (id, title), count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    )
 
 
 def students(work: ClassWork) -> list[StudentFigures]:

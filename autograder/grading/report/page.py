@@ -123,9 +123,7 @@ def _visible(value: Any) -> Any:
     """Characters that cannot be seen are spelled out; markup of this package's own is left as it is."""
     if type(value) is not str:
         return value
-    return _UNSEEN.sub(
-        lambda found: f"\N{LEFT WHITE SQUARE BRACKET}{ord(found[0]):04X}\N{RIGHT WHITE SQUARE BRACKET}", value
-    )
+    return _UNSEEN.sub(lambda found: f"⟦{ord(found[0]):04X}⟧", value)
 
 
 def _anchor(name: str) -> str:

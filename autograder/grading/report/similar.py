@@ -35,7 +35,8 @@ MARGIN = 14.0
 @dataclass(frozen=True)
 class Likeness:
     """Solutions of one exercise that are alike. `share`: of what either tells; 1 where nothing but names, constants, texts
-    and comments differ. `lines`: of the first and the last student's cell, the lines (from 1) of what both have."""
+    and comments differ. `lines`: in the first and in the last student's cell, the lines (from 1) of what both have and
+    less than a third of the class."""
 
     exercise_id: str
     students: tuple[str, ...]
@@ -68,13 +69,14 @@ class _Form:
 
 @dataclass(frozen=True, eq=False)
 class _Alike:
-    """Two forms of an exercise, or one that several students have."""
+    """Two forms of an exercise, or one that several students have. `telling`: what both have and not many others."""
 
     exercise_id: str
     one: tuple[str, ...]
     other: tuple[str, ...]
     share: float
     bits: float
+    telling: frozenset[int]
 
     def pairs(self) -> Iterator[tuple[str, str]]:
         if self.one == self.other:
@@ -139,33 +141,37 @@ class _Class:
             return
         for form in self.forms:
             if 1 < len(form.students) <= max(5, COMMON * self.size):
-                bits = self._bits(form, set(form.order), form.holders)
+                bits = sum(self._costs(form, form.holders).values())
                 if bits >= LEAST:
-                    yield _Alike(self.exercise_id, form.students, form.students, 1.0, bits)
+                    telling = self._telling(form.order)
+                    yield _Alike(self.exercise_id, form.students, form.students, 1.0, bits, telling)
         for one, other in self._candidates():
-            both, left_out = set(one.order) & set(other.order), one.holders | other.holders
-            bits = self._bits(one, both, left_out)
-            if bits < LEAST:
-                continue
-            whole = self._bits(one, set(one.order), left_out) + self._bits(other, set(other.order), left_out)
-            if 2 * bits >= SHARE * whole:
-                yield _Alike(self.exercise_id, one.students, other.students, min(2 * bits / whole, 1.0), bits)
+            left_out = one.holders | other.holders
+            mine, theirs = self._costs(one, left_out), self._costs(other, left_out)
+            both = mine.keys() & theirs.keys()
+            bits = min(sum(mine[print_] for print_ in both), sum(theirs[print_] for print_ in both))
+            whole = (sum(mine.values()) + sum(theirs.values())) / 2
+            if bits >= LEAST and bits >= SHARE * whole:
+                share = bits / whole
+                yield _Alike(self.exercise_id, one.students, other.students, share, bits, self._telling(both))
 
-    def _bits(self, form: _Form, chosen: set[int], left_out: int) -> float:
-        """What it takes to guess the chosen fingerprints of a form in their order, from those who are not left out."""
-        everybody = ~left_out
+    def _telling(self, both: Iterable[int]) -> frozenset[int]:
+        return frozenset(one for one in both if 3 * self.having[one].bit_count() < self.size)
+
+    def _costs(self, form: _Form, left_out: int) -> dict[int, float]:
+        """Bits to guess each fingerprint of a form after the one before, from those who are not left out."""
         count = self.size - left_out.bit_count()
-        total, before, end = 0.0, 0, -LENGTH
+        costs: dict[int, float] = {}
+        before, end = 0, -LENGTH
         for one, place in zip(form.order, form.places, strict=True):
-            if one not in chosen:
-                continue
-            mine = self.having[one] & everybody
+            mine = self.having[one] & ~left_out
             if place - end < LENGTH:  # it goes on
-                total -= math.log2(((mine & before).bit_count() + EXPECTED * WEIGHT) / (before.bit_count() + WEIGHT))
+                likely = ((mine & before).bit_count() + EXPECTED * WEIGHT) / (before.bit_count() + WEIGHT)
             else:
-                total -= math.log2((mine.bit_count() + 1) / (count + 1))
+                likely = (mine.bit_count() + 1) / (count + 1)
+            costs[one] = -math.log2(likely)
             before, end = mine, place
-        return total
+        return costs
 
     def _candidates(self) -> list[tuple[_Form, _Form]]:
         """Pairs of forms that share rare fingerprints, and half of all: never all pairs."""
@@ -180,9 +186,10 @@ class _Class:
         counts = Counter(pair for having in places.values() for pair in combinations(having, 2))
         chosen = []
         for (a, b), count in counts.items():
-            one, other = self.forms[a], self.forms[b]
-            if count > 1 and 4 * len(set(one.order) & set(other.order)) >= len(one.order) + len(other.order):
-                chosen.append((one, other))
+            first, second = self.forms[a], self.forms[b]
+            both = set(first.order) & set(second.order)
+            if count > 1 and 4 * len(both) >= len(first.order) + len(second.order):
+                chosen.append((first, second))
         return chosen
 
 
@@ -214,7 +221,7 @@ def _connected(found: Sequence[_Alike], solutions: Mapping[str, Mapping[str, str
 def _likeness(alike: _Alike, sources: Mapping[str, str]) -> Likeness:
     students = alike.one if alike.one == alike.other else (*alike.one, *alike.other)
     one, other = prints(sources[students[0]]).found, prints(sources[students[-1]]).found
-    both = one.keys() & other.keys()
+    both = alike.telling & one.keys() & other.keys()
     lines = (_lines(one, both), _lines(other, both))
     return Likeness(alike.exercise_id, students, alike.share, alike.bits, lines)
 
