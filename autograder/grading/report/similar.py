@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from itertools import combinations, product
 
 from autograder.grading.report.fingerprints import LENGTH, Prints, prints
@@ -29,7 +29,7 @@ SHARE, LEAST = 0.6, 6.0
 #: Nobody's example: a fingerprint follows the one before with this probability, weighed like so many students.
 EXPECTED, WEIGHT = 0.6, 4.0
 #: Bits above the luckiest pair's.
-MARGIN = 14.0
+MARGIN = 9.0
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,12 @@ class _Alike:
             return combinations(self.one, 2)
         return ((min(pair), max(pair)) for pair in product(self.one, self.other))
 
+    def only(self, told: Set[tuple[str, str]]) -> _Alike:
+        """Without those who are in no pair that is told: to share one short form with somebody is nothing."""
+        named = {student for pair in self.pairs() if pair in told for student in pair}
+        one, other = (tuple(student for student in side if student in named) for side in (self.one, self.other))
+        return replace(self, one=one, other=other)
+
 
 def groups(solutions: Mapping[str, Mapping[str, str]], known: Mapping[str, Sequence[str]] | None = None) -> list[Group]:
     """Who wrote alike, the strongest groups first. `solutions`: exercise id → student → source; `known`: exercise id → code
@@ -98,8 +104,8 @@ def groups(solutions: Mapping[str, Mapping[str, str]], known: Mapping[str, Seque
             bits[pair] += alike.share * alike.bits - LEAST
     size = len({student for sources in solutions.values() for student in sources})
     told = {pair for pair, sum_ in bits.items() if sum_ >= 2 * math.log2(size) + MARGIN}
-    kept = [alike for alike in found if not told.isdisjoint(alike.pairs())]
-    return _connected(kept, solutions)
+    kept = [alike.only(told) for alike in found]
+    return _connected([alike for alike in kept if alike.one], solutions)
 
 
 class _Class:
