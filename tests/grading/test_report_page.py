@@ -64,16 +64,17 @@ CONTRASTS = """() => {
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 1200), ("light", 390)])
 def test_it_opens_alone_and_reads_well(browser: Any, page_file: Path, scheme: str, width: int) -> None:
-    context = browser.new_context(viewport={"width": width, "height": 1000}, color_scheme=scheme, offline=True)
+    context = browser.new_context(viewport={"width": width, "height": 1500}, color_scheme=scheme, offline=True)
     page, said, asked = context.new_page(), [], []
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("request", lambda request: asked.append(request.url))
     page.goto(page_file.as_uri())
+    ARTEFACTS.mkdir(exist_ok=True)
+    page.screenshot(path=ARTEFACTS / f"report_top_{scheme}_{width}.png")
     page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
     assert page.evaluate(CONTRASTS) == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "something sticks out"
-    ARTEFACTS.mkdir(exist_ok=True)
     page.screenshot(path=ARTEFACTS / f"report_{scheme}_{width}.png", full_page=True)
     assert said == []
     assert asked == [page_file.as_uri()]

@@ -29,7 +29,7 @@ PATTERNS = Markup(
 def bars(name: str, values: Sequence[int], labels: Sequence[str], title: str, about: str, axis: str) -> Markup:
     """A bar for every value, the value above it. `name` is the chart's id on the page."""
     most = max(*values, 1)
-    wide = (_WIDTH - 2 * _LEFT) / len(values)
+    wide = (_WIDTH - 2 * _LEFT) / max(len(values), 5)  # a single bar should not be a wall
     parts = []
     for number, (value, label) in enumerate(zip(values, labels, strict=True)):
         tall = (_HEIGHT - _TOP - _BOTTOM) * value / most
