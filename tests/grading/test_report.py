@@ -28,6 +28,7 @@ from autograder.grading.report.leaderboard import pseudonyms
 from autograder.grading.report.page import report_page
 from autograder.grading.results import SubmissionResult
 from autograder.grading.store import Store
+from autograder.publish import demo
 from autograder.publish.demo import ASSIGNMENT
 from autograder.publish.synthetic_class import NOTEBOOK, fill_store
 
@@ -362,6 +363,17 @@ def test_the_command_writes_the_page_or_prints_json(measured: Course, tmp_path: 
     out = run(NOTEBOOK, *at, "--json")
     assert json.loads(out.stdout)["assignments"][0]["name"] == NOTEBOOK
     assert not (measured.root / PAGE).exists()
+
+
+def test_the_demonstration_ends_with_its_report(measured: Course, tmp_path: Path) -> None:
+    assert demo.report(measured.root) == measured.root / PAGE
+    assert demo.report(tmp_path) is None  # graded by nbgrader's own engine: there is no store
+    assert not (tmp_path / ".grading").exists()
+
+
+def test_a_course_without_scores_needs_no_key(large: Course, report: Report) -> None:
+    assert report.assignments
+    assert not (large.root / "course").exists()
 
 
 def test_wrong_use_is_one_line_that_says_what_to_do(measured: Course, tmp_path: Path) -> None:

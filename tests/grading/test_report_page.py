@@ -108,6 +108,11 @@ def test_without_scripts_all_is_there_and_paper_shows_whole_tables(browser: Any,
     page.goto(page_file.as_uri())
     assert page.locator("[id$=-students] tbody tr").count() == 126
     assert page.locator("input").count() == 0
+    page.set_viewport_size({"width": 718, "height": 1000})  # A4 within its margins
+    page.emulate_media(media="print", color_scheme="dark")
+    widths = page.locator(".scroll > table").evaluate_all("tables => tables.map(one => one.offsetWidth)")
+    assert max(widths) <= 718, "a table is cut off on paper"
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     ARTEFACTS.mkdir(exist_ok=True)
     paper = page.pdf(path=ARTEFACTS / "report.pdf", format="A4")
     assert len(paper) > 20_000

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from autograder.exercise import REGISTRY, CodeExercise
 from autograder.grading.engine import Course
@@ -99,14 +100,14 @@ class Report:
 def make_report(course: Course, names: Sequence[str] = (), real_names: bool = False) -> Report:
     """Everything about the named assignments, or all that have results. Raises as `read_classes`, and BadKey."""
     works = read_classes(course, names)
-    key = course_key(course.root / "course")
+    key = partial(course_key, course.root / "course")
     made = datetime.now(UTC).isoformat(timespec="minutes")
     each = tuple(_assignment(work, key, real_names) for work in works)
     totals = tuple(figures.totals(works)) if len(works) > 1 else ()
     return Report(course.course_id, made, each, totals)
 
 
-def _assignment(work: ClassWork, key: bytes, real_names: bool) -> AssignmentReport:
+def _assignment(work: ClassWork, key: Callable[[], bytes], real_names: bool) -> AssignmentReport:
     students = figures.students(work)
     flagged, more_flagged = _flagged(work)
     shown, more_groups = _groups(work)

@@ -11,7 +11,7 @@ import hmac
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from autograder.grading.report.collect import ClassWork, exercise_title
@@ -40,13 +40,13 @@ class Board:
     left_out: int
 
 
-def boards(work: ClassWork, key: bytes, real_names: bool = False) -> list[Board]:
-    """A leaderboard for every exercise of the class that has scores, in course order."""
+def boards(work: ClassWork, key: Callable[[], bytes], real_names: bool = False) -> list[Board]:
+    """A leaderboard for every exercise of the class that has scores, in course order. `key` is only asked for then."""
     found = []
     for exercise in work.assignment.exercises:
         scores, left_out = _scores(work, exercise.id)
         if scores:
-            names = {student: student for student in scores} if real_names else pseudonyms(key, scores)
+            names = {student: student for student in scores} if real_names else pseudonyms(key(), scores)
             places = _ranked({names[student]: score for student, score in scores.items()})
             found.append(Board(exercise.id, exercise_title(exercise.id), places, left_out))
     return found

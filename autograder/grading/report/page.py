@@ -41,7 +41,8 @@ def leaderboard_page(boards: Sequence[Board], title: str) -> str:
 def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner can read, at once. Raises OSError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    temporary.unlink(missing_ok=True)  # an old one may be open to others
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(text.encode("utf-8", "replace"))
