@@ -6,7 +6,7 @@ READY := .venv/.ready
 
 .PHONY: demo test attacks lab release audit bench lint clean
 
-demo: $(READY)  ## build the release, grade the sample class, say where the feedback lies
+demo: $(READY)  ## build the release, grade the sample class, say where feedback and class report lie
 	$(BIN)/autograder build
 	$(BIN)/autograder demo
 

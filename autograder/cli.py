@@ -1,4 +1,4 @@
-"""The command line: `autograder build`, `grade`, `audit`, `exercises`, `demo`, `doctor`."""
+"""The command line: `autograder build`, `grade`, `feedback`, `report`, `audit`, `exercises`, `demo`, `doctor`."""
 
 from __future__ import annotations
 
@@ -287,6 +287,42 @@ def feedback(
 
 
 @app.command()
+def report(
+    assignments: Annotated[list[str] | None, typer.Argument(help="Such as 05_adam_adamw; all without.")] = None,
+    course: Annotated[Path, typer.Option(help="The folder with release/ and submitted/.")] = Path(),
+    gradebook: Annotated[
+        str | None, typer.Option(help="nbgrader's db_url; that of nbgrader_config.py without.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="The page; .grading/report.html in the course without.")] = None,
+    leaderboard: Annotated[
+        Path | None, typer.Option(help="Write the leaderboard for the class here as well, with pseudonyms.")
+    ] = None,
+    real_names: Annotated[
+        bool, typer.Option("--real-names", help="Students' ids on the instructor's leaderboard.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the data as JSON; write the page only where --output says.")
+    ] = False,
+) -> None:
+    """Write the class report: marks, mistakes, code to look at, similar solutions, leaderboard, on one page."""
+    from autograder.grading import command
+    from autograder.grading.report.command import as_json as json_of
+    from autograder.grading.report.command import write_report
+
+    place = command.course_at(course.resolve(), gradebook)
+    try:
+        found, path = write_report(place, assignments or [], output, leaderboard, real_names, page=not as_json)
+    except command.EXPECTED as error:
+        fail(str(error))
+    if as_json:
+        print(json_of(found))
+        return
+    console.print(path.resolve(), soft_wrap=True)
+    if leaderboard is not None:
+        console.print(leaderboard.resolve(), soft_wrap=True)
+
+
+@app.command()
 def demo(
     folder: Annotated[Path, typer.Option(help="Where the sample course is made.")] = Path(".demo"),
     plain: Annotated[
@@ -294,7 +330,7 @@ def demo(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Take a sample class through the whole loop: release, submissions, grading, feedback."""
+    """Take a sample class through the whole loop: release, submissions, grading, feedback, report."""
     from autograder.publish import demo as demonstration
     from autograder.publish.convert import ConvertError
 
@@ -308,6 +344,7 @@ def demo(
             for graded in demonstration.run(root, target, said, plain):
                 results.append(graded)
                 progress.update(task, completed=len(results), total=total)
+        page = demonstration.report(target)
     except ConvertError as error:
         fail(str(error), NEEDS_ATTENTION)
     if as_json:
@@ -318,6 +355,8 @@ def demo(
         )
     else:
         _print_demo(results, target, time.monotonic() - start)
+        if page:
+            console.print(f"Class report: {page}", soft_wrap=True)
     raise typer.Exit(0 if all(graded.as_expected for graded in results) else NEEDS_ATTENTION)
 
 

@@ -534,7 +534,11 @@ def _labels(expected: Array, got: Array, low: float, high: float) -> str:
 
 
 def as_data(verdict: Verdict, diagnosis: Diagnosis | None = None) -> dict[str, Any]:
-    """The verdict as JSON, for tables and reports (a claim when it comes out of a student's kernel)."""
+    """The verdict as JSON, for tables and reports (a claim when it comes out of a student's kernel).
+
+    `raised`: the kinds of exceptions that the student's code ended with. `score`: only where something is measured.
+    """
+    problems = [case.problem for case in verdict.failed_cases if case.problem is not None]
     return {
         "exercise": verdict.exercise_id,
         "decided": verdict.decided,
@@ -546,4 +550,6 @@ def as_data(verdict: Verdict, diagnosis: Diagnosis | None = None) -> dict[str, A
         "together": bool(diagnosis and diagnosis.together),
         "not_started": verdict.not_started,
         "seconds": round(verdict.seconds, 4),
+        "raised": sorted({problem.type for problem in problems if problem.kind == "raised"}),
+        **({} if verdict.score is None else {"score": verdict.score}),
     }

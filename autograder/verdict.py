@@ -67,6 +67,7 @@ class CaseVerdict:
     still: bool = False  # the code ran and changed nothing
     counted: bool = False  # the case has limits on what is counted
     remark: str = ""  # what is said about a quiz's answer
+    score: float | None = None  # something measured that a leaderboard can rank; more is better
 
     @property
     def broken(self) -> frozenset[str]:
@@ -108,6 +109,13 @@ class Verdict:
     @property
     def points(self) -> float:
         return float(sum(group.points for group in self.groups))
+
+    @property
+    def score(self) -> float | None:
+        """The mean of the cases' scores: of hidden ones where those have any."""
+        scored = [case for case in self.cases if case.score is not None]
+        scores = [case.score for case in scored if case.hidden] or [case.score for case in scored]
+        return float(np.mean([score for score in scores if score is not None])) if scores else None
 
     @property
     def failed_cases(self) -> tuple[CaseVerdict, ...]:

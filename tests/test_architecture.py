@@ -44,7 +44,17 @@ FORBIDDEN = {
 }
 
 #: third-party packages that only the instructor's side may import, and where
-INSTRUCTOR_ONLY = ("nbgrader", "nbformat", "nbconvert", "nbclient", "traitlets", "typer", "rich")
+INSTRUCTOR_ONLY = (
+    "nbgrader",
+    "nbformat",
+    "nbconvert",
+    "nbclient",
+    "traitlets",
+    "typer",
+    "rich",
+    "jinja2",
+    "markupsafe",
+)
 INSTRUCTOR_SIDE = (
     *("autograder.publish", "autograder.grading", "autograder.cli", "autograder.audit", "autograder.doctor"),
     "autograder.__main__",

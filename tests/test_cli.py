@@ -21,7 +21,7 @@ def autograder(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 def test_help_lists_every_command(root: Path) -> None:
     out = autograder("--help", cwd=root)
     assert out.returncode == 0
-    for command in ("build", "grade", "feedback", "audit", "exercises", "demo", "doctor"):
+    for command in ("build", "grade", "feedback", "report", "audit", "exercises", "demo", "doctor"):
         assert command in out.stdout
 
 

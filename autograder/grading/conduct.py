@@ -6,10 +6,13 @@ much memory, silence) is noted and left out, and the submission is run again wit
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+import torch
 
 from autograder.evidence import Evidence, Problem, decode
 from autograder.exercise import REGISTRY, CodeExercise, Exercise, QuizExercise
@@ -26,6 +29,9 @@ from autograder.variants import varied
 
 #: Raised by one whenever a mark could come out differently for the same submission: results are graded again.
 ENGINE = "1"
+
+#: What every result says it was graded with.
+VERSIONS = {"python": platform.python_version(), "torch": str(torch.__version__)}
 
 #: Bytes that one run of a submission may send: honest ones send less than a tenth.
 MAX_RECEIVED = 64 * 2**20
@@ -219,6 +225,7 @@ class Conductor:
             flags=tuple(flags),
             cpu_seconds=run.usage.get("cpu_seconds", 0.0),
             peak_mb=run.usage.get("peak_mb", 0.0),
+            versions=VERSIONS,
         )
 
     def _ended(self, exercise: Exercise, run: _Run, stopped: str) -> Problem | None:

@@ -8,7 +8,7 @@ extensions) is never touched.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -56,6 +56,19 @@ class Review:
 
     cells: Mapping[str, HumanMark] = field(default_factory=dict)
     late_penalty: float = 0.0
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One submission as the gradebook has it. `points` by grade id, None where a human still has to decide.
+
+    `waits`: is a human asked to look, also again, after a change? `late`: by how many seconds.
+    """
+
+    points: Mapping[str, float | None]
+    waits: bool
+    late: float
+    penalty: float
 
 
 @dataclass(frozen=True)
@@ -122,6 +135,23 @@ class Book:
             if found is None:
                 return Review()
             return Review(self._human_marks(found.id), float(found.late_submission_penalty or 0.0))
+
+    def standings(self, assignment: str) -> dict[str, Standing]:
+        """Every submission of an assignment, by student: manual scores before automatic ones, extra credit added."""
+        columns = (api.BaseCell.name, api.Grade.auto_score, api.Grade.manual_score, api.Grade.extra_credit)
+        with self._clear():
+            grades = self._db.query(api.Grade.notebook_id, *columns, api.Grade.needs_manual_grade)
+            grades = grades.join(api.BaseCell, api.BaseCell.id == api.Grade.cell_id)
+            grades = grades.join(api.SubmittedNotebook, api.SubmittedNotebook.id == api.Grade.notebook_id)
+            grades = grades.join(api.SubmittedAssignment).join(api.Assignment).filter(api.Assignment.name == assignment)
+            rows: dict[str, list[Any]] = {}
+            for notebook, *grade in grades:
+                rows.setdefault(notebook, []).append(grade)
+            notebooks = self._db.query(api.SubmittedNotebook).join(api.SubmittedAssignment)
+            notebooks = notebooks.join(api.Assignment).filter(api.Assignment.name == assignment)
+            found = {one.assignment.student_id: _standing(one, rows.get(one.id, ())) for one in notebooks}
+        self._db.expunge_all()
+        return found
 
     @contextmanager
     def _clear(self) -> Iterator[None]:
@@ -342,6 +372,18 @@ def _set_grade(grade: Any, auto_score: float | None, changed: bool) -> None:
     if reviewed and not changed and same:
         return
     grade.needs_manual_grade = reviewed or auto_score is None
+
+
+def _standing(notebook: Any, grades: Iterable[Any]) -> Standing:
+    points: dict[str, float | None] = {}
+    waits = False
+    for name, auto, manual, extra, needs in grades:
+        score = manual if manual is not None else auto
+        points[name] = None if score is None else score + (extra or 0.0)
+        waits = waits or bool(needs) or score is None
+    submission = notebook.assignment
+    late = submission.total_seconds_late if submission.assignment.duedate is not None else 0.0
+    return Standing(points, waits, late, float(notebook.late_submission_penalty or 0.0))
 
 
 def _score(grade: Any) -> float:

@@ -188,6 +188,28 @@ class Store:
         found = self._attempts(_ONE + " AND p.id IS NOT NULL ORDER BY p.id DESC LIMIT 1", assignment, student)
         return found[0] if found else None
 
+    def assignments(self) -> list[str]:
+        """Those of which something is published, in order of their names."""
+        with self._clear():
+            rows = self._db.execute(f"SELECT DISTINCT a.assignment {_FROM} WHERE p.id IS NOT NULL ORDER BY 1")
+            return [row[0] for row in rows]
+
+    def history(self, assignment: str) -> list[Attempt]:
+        """All attempts of all students, by student, the first one first."""
+        return self._attempts("WHERE a.assignment = ? ORDER BY a.student, a.number", assignment)
+
+    def shown(self, assignment: str) -> Iterator[tuple[Attempt, SubmissionResult, str]]:
+        """What gradebook and folders show of every student, as `load` gives it but without outputs, one at a time."""
+        query = (
+            f"SELECT {_COLUMNS}, a.result, a.notebook {_FROM} WHERE a.assignment = ? AND p.id = (SELECT MAX(q.id)"
+            " FROM publication q JOIN attempt b ON b.id = q.attempt WHERE b.assignment = a.assignment"
+            " AND b.student = a.student) ORDER BY a.student"
+        )
+        with self._clear():
+            for row in self._db.execute(query, (assignment,)):
+                attempt = Attempt(*(*row[:10], bool(row[10])))
+                yield attempt, _result(row[11], "{}"), _text(row[12])
+
     def load(self, attempt: Attempt) -> tuple[SubmissionResult, str]:
         """The result of an attempt and the JSON text of the notebook that was graded."""
         with self._clear():

@@ -1,4 +1,4 @@
-"""The demonstration: a sample class goes through release, submission, grading and feedback."""
+"""The demonstration: a sample class goes through release, submission, grading, feedback and report."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from traitlets.config import Config
 
 from autograder.grading import engine
 from autograder.grading.nbgrader_restore import SANITIZE
+from autograder.grading.report.command import write_report
 from autograder.publish.cells import PREPROCESSORS
 from autograder.publish.convert import convert
 from autograder.publish.sample_class import Student, read_class, write_submissions
@@ -137,10 +138,20 @@ def run(
         yield from _by_engine(course, {student.id: student for student in students}, told)
 
 
+def report(folder: Path) -> Path | None:
+    """Write the class report of a demonstration that the engine has graded; returns the page, None without results."""
+    return write_report(_place(folder))[1] if (folder / engine.STORE).is_file() else None
+
+
+def _place(folder: Path) -> engine.Course:
+    return engine.Course(folder, f"sqlite:///{folder / 'gradebook.db'}", "sample")
+
+
 def _by_engine(course: Course, students: dict[str, Student], told: Callable[[str], None]) -> Iterator[Graded]:
     """`autograder grade`; where no sandbox can be had, without one: these students are the course's own."""
-    place = engine.Course(course.folder, f"sqlite:///{course.folder / 'gradebook.db'}", "sample")
-    for event in engine.grade_class(place, course.assignment, options=engine.Options(trust_students=True)):
+    for event in engine.grade_class(
+        _place(course.folder), course.assignment, options=engine.Options(trust_students=True)
+    ):
         if event.kind == "start":
             told(f"Grading {len(students)} submissions ({'no sandbox' if event.rung == 'none' else event.rung})")
         elif event.kind == "graded":

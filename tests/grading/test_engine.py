@@ -14,8 +14,13 @@ from typing import Any
 
 import nbformat
 import pytest
+from typer.testing import CliRunner
 
+from autograder.cli import app
 from autograder.grading import engine
+from autograder.grading.command import course_at
+from autograder.grading.report.build import make_report
+from autograder.grading.report.command import PAGE
 from autograder.grading.results import SubmissionResult
 from autograder.grading.store import Store
 from autograder.publish.light import NAME, expected_marks, gradebook_marks, left_behind, make_light_course, submit_light
@@ -75,6 +80,25 @@ def test_every_student_gets_the_marks_that_are_due(graded: tuple[Path, dict[str,
     due = {name: expected_marks(style) for name, style in styles.items()}
     assert marks(folder) == due
     assert gradebook_marks(folder) == due
+
+
+def test_the_class_is_reported_with_its_mistakes(graded: tuple[Path, dict[str, Student]]) -> None:
+    folder, styles = graded
+    (one,) = make_report(course_at(folder)).assignments
+    assert (one.overview.submitted, one.overview.graded, one.overview.waiting) == (COUNT, COUNT, 0)
+    due = {name: sum(expected_marks(style).values()) for name, style in styles.items()}
+    assert {row.student: row.points for row in one.students} == due
+    step, adam, *_ = one.exercises
+    named = [(found.id, found.title, found.count) for found in step.misconceptions]
+    assert named == [("A1", "eps inside the square root", 1)]
+    assert [(found.title, found.count) for found in adam.exceptions] == [("SyntaxError", 1)]
+    assert step.not_started == 1
+    assert step.median_seconds > 0
+    assert one.groups == ()  # eight are too few to call anything rare
+    assert {row.id for row in one.environment} == {"python", "torch", "engine", "sandbox", "release"}
+    assert any("the one that is here" in row.title for row in one.environment)
+    out = CliRunner().invoke(app, ["report", NAME, "--course", str(folder)])
+    assert (out.exit_code, out.stdout.split()) == (0, [str(folder / PAGE)])
 
 
 def test_misconceptions_are_named_and_shown_without_hidden_numbers(graded: tuple[Path, dict[str, Student]]) -> None:
