@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from autograder.evidence import Array, Evidence, Fact, Problem, gather
-from autograder.exercise import Case, CodeExercise, Part, QuizExercise
+from autograder.exercise import Case, CodeExercise, Part, QuizExercise, Score
 
 INFINITE = float("inf")
 
@@ -209,6 +209,7 @@ def judge_case(case: Case, found: Evidence, expected: Evidence) -> CaseVerdict:
         counted=bool(case.limits),
         dtype=case.inputs.get("dtype", "float64"),
         device="a pretend GPU" if case.collector == "launches" else _DEVICES.get(case.inputs.get("device", "cpu"), ""),
+        score=_reached(case, found),
     )
 
 
@@ -287,12 +288,32 @@ def _scores(case: Case, found: Evidence) -> list[Broken]:
         if answers is None or answers.ndim != 1 or len(answers) < len(score.labels):
             broken.append((score.array, f"{score.array}: one for each of the {len(score.labels)} labels is needed", ()))
             continue
-        share = float(np.mean(answers[: len(score.labels)] == score.labels))
+        share = _share(score, answers)
         if share < score.at_least:
             symptom = found.facts.get(score.symptom) or ("guessing" if share < score.guessing else "")
             text = score.says.format(share=f"{100 * share:.1f} %", at_least=f"{100 * score.at_least:.0f} %")
             broken.append((f"{score.array} ({symptom})" if symptom else score.array, text, ()))
     return broken
+
+
+def _share(score: Score, answers: Array) -> float:
+    return float(np.mean(answers[: len(score.labels)] == score.labels))
+
+
+def _reached(case: Case, found: Evidence) -> float | None:
+    """The share of right entries, for a run that kept to its limits and recorded them all; None without a score."""
+    for score in case.scores:
+        answers = found.arrays.get(score.array)
+        if (
+            found.problem
+            or _limits(case, found)
+            or answers is None
+            or answers.ndim != 1
+            or len(answers) < len(score.labels)
+        ):
+            return None
+        return _share(score, answers)
+    return None
 
 
 # --- comparing arrays -----------------------------------------------------------------------------------------------

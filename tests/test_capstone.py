@@ -301,6 +301,9 @@ def test_scores_decide_from_predictions_and_labels() -> None:
     assert judged([0, 1, 9, 9], why="dropout").broken == {"p (dropout)"}
     assert not judged([0, 1]).passed
     json.dumps(judged([0, 1, 9, 9]).violations)
+    assert judged([0, 1, 2, 9]).score == 0.75  # what the leaderboard ranks, passed or not
+    assert judged([0, 1, 9, 9]).score == 0.5
+    assert judged([0, 1]).score is None
 
 
 def test_a_tuned_program_reaches_every_threshold_with_room_and_an_untuned_one_none() -> None:
