@@ -18,7 +18,15 @@ from autograder.evidence import gather
 from autograder.exercise import REGISTRY, CodeExercise, QuizExercise
 from autograder.misconceptions import adagrad, recognise, rmsprop_memory, rmsprop_rows, rmsprop_scale
 from autograder.misconceptions import rmsprop as bank
-from autograder.verdict import expected_evidence, hidden_cases, judge_case, mark_answer, visible_cases
+from autograder.verdict import (
+    expected_evidence,
+    hidden_cases,
+    judge_case,
+    judge_quiz,
+    mark_answer,
+    quiz_case,
+    visible_cases,
+)
 
 Tensor = torch.Tensor
 Make = Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer]
@@ -267,6 +275,12 @@ def test_every_pair_of_places_has_its_own_feedback() -> None:
         assert text.startswith({0: "Neither", 1: "One", 2: "Right"}[found])
 
 
+@pytest.mark.parametrize("answer", ["bd", "db", " BD", "d, b"])
+def test_the_order_of_the_two_letters_says_nothing(answer: str) -> None:
+    found = _quiz("rmsprop.q3")
+    assert judge_quiz(found, gather(quiz_case(found), (answer,)), reveal=True).passed
+
+
 def test_a_loss_times_1000_is_a_decay_over_1000() -> None:
     grads = stream()
 
@@ -384,6 +398,12 @@ def test_a_gradient_used_as_scratch_earns_no_points_for_memory() -> None:
             (lambda grads, scale, eps: answers.trajectory_by_hand(grads, scale, eps).numpy(), answers.dependence),
             "should return a tensor, not a ndarray",
         ),
+        (
+            "rmsprop.scale_free",
+            (answers._aliases, answers.dependence),
+            "All rows that trajectory returned are the same",
+        ),
+        ("rmsprop.scale_free", (answers.trajectory_by_hand, answers._scaled_outside), "the scale is run's own"),
         ("rmsprop.scale_free", (answers.trajectory_by_hand, lambda run, grads, scales: None), "one number, not None"),
         ("rmsprop.scale_free", (answers.trajectory_by_hand, lambda run, grads, scales: True), "one number, not a bool"),
         (

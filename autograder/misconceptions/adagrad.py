@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -50,7 +50,7 @@ def _switch(faults: Faults, name: str) -> Any:
 class Simulator(Base):
     """torch.optim.Adagrad with this class's `faults`."""
 
-    fixed = {"fixed": {"eps": 1e-10}, "fixed 1e-8": {"eps": 1e-8}}
+    fixed: ClassVar[dict[str, dict[str, float]]] = {"fixed": {"eps": 1e-10}, "fixed 1e-8": {"eps": 1e-8}}
 
     def __init__(
         self,
@@ -153,10 +153,7 @@ _SUM, _STEP = "equation (4.12)", "equation (4.13)"
 
 #: Rows that say of Adagrad what they say of RMSProp.
 _AS_BEFORE = {
-    **{
-        row: replace(PRECONDITION_ROWS[row], reread=_STEP)
-        for row in ("R1", "R4s", "R4m", "A3", "R4", "M5", "R12")
-    },
+    **{row: replace(PRECONDITION_ROWS[row], reread=_STEP) for row in ("R1", "R4s", "R4m", "A3", "R4", "M5", "R12")},
     "A4": replace(PRECONDITION_ROWS["A4"], reread=_STEP, also=()),
     **{row: ROWS[row] for row in ("A26", "A27", "S9", "A31", "A34", "R81", "M9", "M9s")},
     "A29": replace(ROWS["A29"], also=(*ROWS["A29"].also, {"group eps": "fixed 1e-8"})),
@@ -297,7 +294,6 @@ ADAGRAD_ROWS: dict[str, Row] = {
     ),
     "R90": replace(
         CORRECTED_ROWS["R90"],
-        title="the lr is computed with a float32 step count",
         explanation="With state['step'] = torch.tensor(0.0) the lr of step t becomes a float32 tensor, for weights in float64 "
         "too. Count in a Python int, or take the number out: state['step'].item().",
         faults={"lr decay": "float32"},

@@ -371,7 +371,9 @@ _GROUP_ROWS = {
         _GROUPS,
         {"lr": "defaults", "group centered": "defaults", **dict.fromkeys(_OPTION_SWITCHES, "defaults")},
         coincides="for one group whose hyperparameters stay",
-        also=({"lr": "first group", "group centered": "first group", **dict.fromkeys(_OPTION_SWITCHES, "first group")},),
+        also=(
+            {"lr": "first group", "group centered": "first group", **dict.fromkeys(_OPTION_SWITCHES, "first group")},
+        ),
     ),
     "R83": Row(
         "hyperparameters are remembered from the first step",
@@ -629,7 +631,15 @@ _DECAY_ROWS: dict[str, Row] = {
     ),
 }
 
-ROWS: dict[str, Row] = {**_EPS_AND_ROOT, **_SQUARES, **_OPTIONS, **_DECAY_ROWS, **_STATE_ROWS, **_ALPHA_ROW, **_GROUP_ROWS}
+ROWS: dict[str, Row] = {
+    **_EPS_AND_ROOT,
+    **_SQUARES,
+    **_OPTIONS,
+    **_DECAY_ROWS,
+    **_STATE_ROWS,
+    **_ALPHA_ROW,
+    **_GROUP_ROWS,
+}
 
 # --- rmsprop.corrected ----------------------------------------------------------------------------------------------
 
@@ -705,7 +715,7 @@ _CORRECTIONS: dict[str, Row] = {
         coincides="late in training, when α^t has died out",
     ),
     "R90": Row(
-        "alpha ** step with a float32 step count",
+        "a float32 tensor counts the steps",
         "A Python number to the power of a tensor is a tensor of the tensor's dtype: with torch.tensor(0.0), float32 for "
         "all weights, also those in float64. Count in a Python int, or take the number out: state['step'].item().",
         "the docstring: self.state[p]",
