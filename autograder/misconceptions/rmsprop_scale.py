@@ -130,8 +130,8 @@ def _wrong_dependence(fault: str) -> Callable[[Run, Tensor, Sequence[float]], fl
                 "scaled by itself": lambda: max((run(s * grads, 1.0) - plain).abs().max() for s in scales) / length,
                 "length of the end": lambda: max(apart) / plain[-1].abs().max(),
                 "length, signed": lambda: max(apart) / plain.max(),
-                "always 0": lambda: 0.0,
-                "always 1": lambda: 1.0,
+                "always 0": lambda: torch.zeros(()),
+                "always 1": lambda: torch.ones(()),
             }[fault]()
         )  # fmt: skip
 
