@@ -266,10 +266,17 @@ def _corrected_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         return _case(title, group, "optimizer", inputs, hidden=hidden, may_lack=STATE_NAMES)
 
     first = {**_one_group(rng, shapes, hyper, reuse=[2]), "state": ["square_avg"]}
+    second = _second(hyper)
+    # not alpha: 1 − alpha^t, and the sum of the weights that were used, are the same number only while it stays
+    later = {"step": 5, "groups": [{"eps": _changed(group)["eps"]} for group in (hyper, second)]}
     cases = [
         case("lr, alpha and eps", "update", first),
         case("with the defaults", "update", _one_group(rng, shapes[:2], {})),
-        case("two groups, lr changed half-way", "groups and late gradients", _two_groups(rng, hyper, _second(hyper))),
+        case(
+            "two groups, lr and eps changed half-way",
+            "groups and late gradients",
+            {**_two_groups(rng, hyper, second), "later": later},
+        ),
         case(
             "a parameter that joins late",
             "groups and late gradients",
@@ -510,11 +517,17 @@ def _memory_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         return {**inputs, "grads": inputs["grads"][:4]}
 
     reused = _one_group(rng, [(6,), (2, 3), ()], hyper, reuse=[2, 4])
+    second = _second(hyper)
+    later = {"step": 5, "groups": [_changed(hyper), _changed(second)]}
     return (
         case("without decay", "values", _one_group(rng, [(6,), (2, 3), ()], plain)),
         case("with weight_decay", "values", reused),
         case("small gradients and a large eps, in float32", "values", _small(rng)),
-        case("two groups, lr changed half-way", "groups and late gradients", _two_groups(rng, hyper, _second(hyper))),
+        case(
+            "two groups, everything changed half-way",
+            "groups and late gradients",
+            {**_two_groups(rng, hyper, second), "later": later},
+        ),
         case(
             "a parameter that joins late",
             "groups and late gradients",

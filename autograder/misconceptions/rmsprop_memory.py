@@ -29,7 +29,14 @@ class _Lean(torch.optim.Optimizer):
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         for group, p, grad in in_turn(self.param_groups, self.faults):
             if grad is not None:
-                self._one(p, grad, self.param_groups[0] if self.faults.get("groups") == "first" else group)
+                self._one(p, grad, self._options(group))
+
+    def _options(self, group: dict[str, Any]) -> dict[str, Any]:
+        """Whose hyperparameters count: the group's, as they are or as they were, the first group's, the constructor's."""
+        how = self.faults.get("groups")
+        if how == "first seen":
+            return self.__dict__.setdefault(f"group {id(group)}", dict(group))
+        return {"first": self.param_groups[0], "defaults": self.defaults}.get(str(how), group)
 
     def _state(self, p: Tensor) -> dict[str, Any]:
         state: dict[str, Any] = self.state[p]
@@ -195,6 +202,8 @@ ROWS: dict[str, Row] = {
         also=(),
     ),
     "W11": replace(RMSPROP_ROWS["W11"], faults={"decay": "ignored"}),
+    "R82": replace(RMSPROP_ROWS["R82"], faults={"groups": "defaults"}, also=()),
+    "R83": replace(RMSPROP_ROWS["R83"], faults={"groups": "first seen"}, also=()),
     "R1": RMSPROP_ROWS["R1"],
     "A4": replace(RMSPROP_ROWS["A4"], also=()),
     "A32": replace(RMSPROP_ROWS["A32"], also=()),

@@ -754,6 +754,14 @@ _AS_BEFORE = {
 CORRECTED_ROWS: dict[str, Row] = {
     **_CORRECTIONS,
     **_AS_BEFORE,
+    "R82": replace(
+        ROWS["R82"],
+        faults=dict.fromkeys(("lr", "group alpha", "group eps"), "defaults"),
+        also=(dict.fromkeys(("lr", "group alpha", "group eps"), "first group"),),
+    ),
+    "R83": replace(
+        ROWS["R83"], faults={"group eps": "first seen"}, also=({"lr": "first seen", "group eps": "first seen"},)
+    ),
     "E9v": replace(
         ROWS["E9v"],
         explanation="v is (1 − α)·g² in every step: the old v is lost. Change it in place (a new tensor has to be stored in "
