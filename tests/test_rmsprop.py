@@ -158,6 +158,23 @@ def test_every_switch_of_a_simulator_is_used_by_a_row(
     assert offered - used == set()
 
 
+def test_hyperparameters_change_in_mid_run_when_a_case_says_so() -> None:
+    seen: list[float] = []
+
+    class Watching(answers._Varied):
+        def one(self, p: Tensor, g: Tensor, state: dict[str, object], group: dict[str, float]) -> None:
+            seen.append(group["alpha"])
+            super().one(p, g, state, group)
+
+    (case,) = [c for c in visible_cases(exercise("rmsprop.rmsprop")) if "later" in c.inputs]
+    gather(case, (Watching,))
+    first, second = case.inputs["groups"], case.inputs["later"]["groups"]
+    steps = [seen[i : i + 3] for i in range(0, len(seen), 3)]  # three parameters, the third in the second group
+    for number, alphas in enumerate(steps, start=1):
+        groups = second if number >= case.inputs["later"]["step"] else first
+        assert alphas == [groups[0]["alpha"], groups[0]["alpha"], groups[1]["alpha"]]
+
+
 # --- properties ------------------------------------------------------------------------------------------------------
 
 

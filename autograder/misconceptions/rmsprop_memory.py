@@ -35,7 +35,8 @@ class _Lean(torch.optim.Optimizer):
         """Whose hyperparameters count: the group's, as they are or as they were, the first group's, the constructor's."""
         how = self.faults.get("groups")
         if how == "first seen":
-            return self.__dict__.setdefault(f"group {id(group)}", dict(group))
+            seen: dict[str, Any] = self.__dict__.setdefault(f"group {id(group)}", dict(group))
+            return seen
         return {"first": self.param_groups[0], "defaults": self.defaults}.get(str(how), group)
 
     def _state(self, p: Tensor) -> dict[str, Any]:

@@ -40,7 +40,8 @@ PRECONDITION_ROWS: dict[str, Row] = {
     ),
     "A4": Row(
         "no eps",
-        "You divide by √v alone. Where the gradient has always been 0 that is 0/0 = nan.",
+        "You divide by √v alone. Where the gradient has always been 0 that is 0/0 = nan. (nan_to_num mends only that: the "
+        "other steps lack eps as well.)",
         "equation (4.2)",
         {"eps": "missing"},
         also=({"eps": "nan to 0"},),
