@@ -18,7 +18,15 @@ from autograder.evidence import gather
 from autograder.exercise import REGISTRY, CodeExercise, QuizExercise
 from autograder.misconceptions import adagrad, recognise, rmsprop_memory, rmsprop_rows, rmsprop_scale
 from autograder.misconceptions import rmsprop as bank
-from autograder.verdict import expected_evidence, hidden_cases, judge_case, mark_answer, visible_cases
+from autograder.verdict import (
+    expected_evidence,
+    hidden_cases,
+    judge_case,
+    judge_quiz,
+    mark_answer,
+    quiz_case,
+    visible_cases,
+)
 
 Tensor = torch.Tensor
 Make = Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer]
@@ -150,6 +158,23 @@ def test_every_switch_of_a_simulator_is_used_by_a_row(
     assert offered - used == set()
 
 
+def test_hyperparameters_change_in_mid_run_when_a_case_says_so() -> None:
+    seen: list[float] = []
+
+    class Watching(answers._Varied):
+        def one(self, p: Tensor, g: Tensor, state: dict[str, object], group: dict[str, float]) -> None:
+            seen.append(group["alpha"])
+            super().one(p, g, state, group)
+
+    (case,) = [c for c in visible_cases(exercise("rmsprop.rmsprop")) if "later" in c.inputs]
+    gather(case, (Watching,))
+    first, second = case.inputs["groups"], case.inputs["later"]["groups"]
+    steps = [seen[i : i + 3] for i in range(0, len(seen), 3)]  # three parameters, the third in the second group
+    for number, alphas in enumerate(steps, start=1):
+        groups = second if number >= case.inputs["later"]["step"] else first
+        assert alphas == [groups[0]["alpha"], groups[0]["alpha"], groups[1]["alpha"]]
+
+
 # --- properties ------------------------------------------------------------------------------------------------------
 
 
@@ -265,6 +290,12 @@ def test_every_pair_of_places_has_its_own_feedback() -> None:
         assert said == text
         found = len(set(str(answer)) & set("bd"))
         assert text.startswith({0: "Neither", 1: "One", 2: "Right"}[found])
+
+
+@pytest.mark.parametrize("answer", ["bd", "db", " BD", "d, b"])
+def test_the_order_of_the_two_letters_says_nothing(answer: str) -> None:
+    found = _quiz("rmsprop.q3")
+    assert judge_quiz(found, gather(quiz_case(found), (answer,)), reveal=True).passed
 
 
 def test_a_loss_times_1000_is_a_decay_over_1000() -> None:
@@ -384,6 +415,12 @@ def test_a_gradient_used_as_scratch_earns_no_points_for_memory() -> None:
             (lambda grads, scale, eps: answers.trajectory_by_hand(grads, scale, eps).numpy(), answers.dependence),
             "should return a tensor, not a ndarray",
         ),
+        (
+            "rmsprop.scale_free",
+            (answers._aliases, answers.dependence),
+            "All rows that trajectory returned are the same",
+        ),
+        ("rmsprop.scale_free", (answers.trajectory_by_hand, answers._scaled_outside), "the scale is run's own"),
         ("rmsprop.scale_free", (answers.trajectory_by_hand, lambda run, grads, scales: None), "one number, not None"),
         ("rmsprop.scale_free", (answers.trajectory_by_hand, lambda run, grads, scales: True), "one number, not a bool"),
         (

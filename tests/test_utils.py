@@ -172,6 +172,16 @@ def test_intervals_are_students_t() -> None:
     assert np.isnan(plotting.interval([1.0])[1])
 
 
+@pytest.mark.parametrize("steps", [25, 30, 31])
+def test_a_band_ends_where_its_line_ends(steps: int) -> None:
+    fig, (ax,) = plotting.panels("A band")
+    plotting.band(ax, torch.randn(steps, 4, generator=torch.Generator().manual_seed(0)), "runs", 0, smooth=1)
+    (line,), (filled,) = ax.get_lines(), ax.collections
+    corners = np.asarray(filled.get_paths()[0].vertices)
+    assert corners[:, 0].max() == np.asarray(line.get_xdata()).max() == steps
+    plotting.plt.close(fig)
+
+
 def test_labels_at_line_ends_do_not_overlap() -> None:
     plotting.style()
     fig, (ax,) = plotting.panels("A title")

@@ -79,11 +79,12 @@ def band(ax: Axes, values: torch.Tensor, label: str, index: int, smooth: int = 2
     kernel = np.ones(smooth) / smooth
     rows = np.stack([np.convolve(run, kernel, mode="valid") for run in array.T])
     mean = rows.mean(0)
-    half = np.array([interval(column)[1] for column in rows.T[::10]])
+    at = np.unique(np.r_[0 : len(mean) : 10, len(mean) - 1])
+    half = np.array([interval(rows[:, i])[1] for i in at])
     x = np.arange(len(mean)) + smooth
     colour = CYCLE[index % len(CYCLE)]
     ax.plot(x, mean, color=colour, linestyle=LINES[index % len(LINES)], label=label)
-    ax.fill_between(x[::10], mean[::10] - half, mean[::10] + half, color=colour, alpha=0.18, linewidth=0)
+    ax.fill_between(x[at], mean[at] - half, mean[at] + half, color=colour, alpha=0.18, linewidth=0)
 
 
 def contours(ax: Axes, surface: Surface, levels: int = 18) -> None:

@@ -69,6 +69,10 @@ def _scales_g(w: Tensor, g: Tensor, v: Tensor, lr: float, eps: float) -> None:
     w.sub_(g / (v.sqrt() + eps))
 
 
+def _skips_zero(g: Tensor, v: Tensor, lr: float, eps: float) -> Tensor:
+    return torch.where(v == 0, torch.zeros_like(g), lr * g / (v.sqrt() + eps))
+
+
 # --- rmsprop.rmsprop ------------------------------------------------------------------------------------------------
 
 
@@ -229,6 +233,13 @@ class _Varied(_Optimizer):
         g = self.decayed(p, g, group)
         v = self.squared(g, state, group)
         self.move(p, g, self.divisor(self.variance(g, v, state, group), group), state, group)
+
+
+class Floored(_Varied):
+    """Nothing negative under the root: no gradient stream of the cases is so steady that it matters."""
+
+    def variance(self, g: Tensor, v: Tensor, state: dict[str, Any], group: dict[str, Any]) -> Tensor:
+        return super().variance(g, v, state, group).clamp(min=0)
 
 
 class _EpsInside(_Varied):
@@ -490,6 +501,73 @@ class _AdamsNames(_Varied):
             state[own] = state.pop(torchs)
 
 
+class _SkipsZeros(_Varied):
+    def one(self, p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        if float(g.abs().sum()) > 0:
+            super().one(p, g, state, group)
+
+
+class _AllDefaults(_Varied):
+    def one(self, p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        super().one(p, g, state, self.defaults)
+
+
+class _Remembers(_Varied):
+    """Keeps some hyperparameters from a parameter's first step."""
+
+    names: tuple[str, ...] = ("alpha", "eps", "weight_decay", "momentum")
+
+    def one(self, p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        kept = {name: state.setdefault(name, group[name]) for name in self.names}
+        super().one(p, g, state, {**group, **kept})
+
+
+class _RemembersAlpha(_Remembers):
+    names = ("alpha",)
+
+
+class _OwnDict(_Varied):
+    def one(self, p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        if not hasattr(self, "own"):
+            self.own: dict[Tensor, dict[str, Any]] = {}
+        super().one(p, g, self.own.setdefault(p, {}), group)
+
+
+class _Breaks(_Varied):
+    def step(self, closure: Any = None) -> None:
+        with torch.no_grad():
+            for group in self.param_groups:
+                for p in group["params"]:
+                    if p.grad is None:
+                        break
+                    self.one(p, p.grad, self.state[p], group)
+
+
+class _WritesZeros(_ZerosForNone):
+    def step(self, closure: Any = None) -> None:
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+        super().step()
+
+
+class _NanToNum(_Varied):
+    def move(self, p: Tensor, g: Tensor, d: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        super().move(p, torch.nan_to_num(g / (d - group["eps"])), torch.ones_like(d), state, group)
+
+
+class _FixedAlpha(_Varied):
+    def one(self, p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        super().one(p, g, state, {**group, "alpha": 0.8})
+
+
+class _AdamsBuffer(_Varied):
+    def move(self, p: Tensor, g: Tensor, d: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        if group["momentum"] > 0:
+            g = state["momentum_buffer"].lerp_(g, 1 - group["momentum"])
+        p.addcdiv_(g, d, value=-group["lr"])
+
+
 # --- rmsprop.corrected ----------------------------------------------------------------------------------------------
 
 
@@ -592,6 +670,21 @@ class _StepsCounted(_CorrectedBase):
     def one(self, p: Tensor, g: Tensor, state: dict[str, Any], lr: float, alpha: float, eps: float) -> None:
         state["step"] = self.t - 1
         super().one(p, g, state, lr, alpha, eps)
+
+
+class _Float32Count(_CorrectedBase):
+    """torch's kind of step count, without .item()."""
+
+    def one(self, p: Tensor, g: Tensor, state: dict[str, Any], lr: float, alpha: float, eps: float) -> None:
+        if isinstance(state["step"], int):
+            state["step"] = torch.tensor(0.0)
+        super().one(p, g, state, lr, alpha, eps)
+
+
+class _CorrectedSkipsZeros(_CorrectedBase):
+    def one(self, p: Tensor, g: Tensor, state: dict[str, Any], lr: float, alpha: float, eps: float) -> None:
+        if g.any():
+            super().one(p, g, state, lr, alpha, eps)
 
 
 # --- rmsprop.scale_free ---------------------------------------------------------------------------------------------
@@ -732,6 +825,26 @@ def _no_abs(run: Run, grads: Tensor, scales: Sequence[float]) -> float:
     return max(float((run(grads, s) - base).max() / base.abs().max()) for s in scales)
 
 
+def _scaled_outside(run: Run, grads: Tensor, scales: Sequence[float]) -> float:
+    base = run(grads, 1.0)
+    return max(float((run(c * grads, 1.0) - base).abs().max() / base.abs().max()) for c in scales)
+
+
+def _by_length(length: Callable[[Tensor], Tensor]) -> Callable[[Run, Tensor, Sequence[float]], float]:
+    """A wrong denominator."""
+
+    def measure(run: Run, grads: Tensor, scales: Sequence[float]) -> float:
+        base = run(grads, 1.0)
+        return max(float((run(grads, s) - base).abs().max() / length(base)) for s in scales)
+
+    return measure
+
+
+def _ratios(run: Run, grads: Tensor, scales: Sequence[float]) -> float:
+    base = run(grads, 1.0)
+    return max(float(torch.nan_to_num((run(grads, s) - base) / base).abs().max()) for s in scales)
+
+
 # --- rmsprop.adagrad ------------------------------------------------------------------------------------------------
 
 
@@ -834,6 +947,36 @@ class _AdagradOldSum(_AdagradBase):
         state["sum"].addcmul_(g, g)
 
 
+class _AdagradSkipsZeros(_AdagradBase):
+    def one(self, p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        if g.any():
+            super().one(p, g, state, group)
+
+
+class _AdagradDefaults(_AdagradBase):
+    def one(self, p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        super().one(p, g, state, self.defaults)
+
+
+class _AdagradFixedEps(_AdagradBase):
+    def one(self, p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        super().one(p, g, state, {**group, "eps": 1e-10})
+
+
+class _AdagradFloat32Count(_AdagradBase):
+    def one(self, p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        if not state:
+            state["step"], state["sum"] = torch.tensor(0.0), torch.full_like(p, group["initial_accumulator_value"])
+        super().one(p, g, state, group)
+
+
+class _AdagradSquaresSum(_AdagradBase):
+    def one(self, p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        state["step"], state["sum"] = state.get("step", 0) + 1, state.get("sum", 0.0) + g
+        lr = group["lr"] / (1 + (state["step"] - 1) * group["lr_decay"])
+        p.sub_(lr * g / ((state["sum"] ** 2).sqrt() + group["eps"]))
+
+
 class _AdagradStartsAnew(_AdagradBase):
     def one(self, p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         state["sum"] = torch.full_like(p, group["initial_accumulator_value"])
@@ -929,7 +1072,7 @@ def _lean(**change: Any) -> type[_LeanBase]:
                 state["square_avg"] = torch.zeros(p.shape, dtype=p.dtype) if "cpu" in change else torch.zeros_like(p)
             if "decoupled" in change:
                 p.mul_(1 - lr * wd)
-            elif wd:
+            elif wd or "always" in change:
                 g = (
                     g.add_(p, alpha=wd)
                     if "in grad" in change
@@ -946,6 +1089,9 @@ def _lean(**change: Any) -> type[_LeanBase]:
                 p -= lr * g / (v.sqrt() + group["eps"])
             elif "rooted" in change:
                 p.addcdiv_(g, v.sqrt_().add_(group["eps"]), value=-lr)
+            elif "squared back" in change:
+                p.addcdiv_(g, v.sqrt_().add_(group["eps"]), value=-lr)
+                v.sub_(group["eps"]).square_()
             elif "inside" in change:
                 p.addcdiv_(g, v.add(group["eps"]).sqrt_(), value=-lr)
             elif "ratio in grad" in change:
@@ -974,6 +1120,7 @@ ACCEPTED: dict[str, dict[str, Objects]] = {
         "all of the state always": (EverythingAlways,),
         "foreach": (Lists,),
         "in pieces": (_Varied,),
+        "a floor under the variance": (Floored,),
     },
     "rmsprop.corrected": {
         "a Python count": (_CorrectedBase,),
@@ -1015,6 +1162,10 @@ MUTANTS: Mutants = {
         ("R80", "v**2", (_preconditioned(lambda g, v, lr, eps: lr * g / (v**2 + eps)),)),
         ("M5", "climbs", (_preconditioned(lambda g, v, lr, eps: -lr * g / (v.sqrt() + eps)),)),
         ("R12", "no lr", (_preconditioned(lambda g, v, lr, eps: g / (v.sqrt() + eps)),)),
+        ("R89", "where v is 0", (_preconditioned(_skips_zero),)),
+        ("A29", "1e-8", (_preconditioned(lambda g, v, lr, eps: lr * g / (v.sqrt() + 1e-8)),)),
+        ("R84", "lr and eps", (_preconditioned(lambda g, v, eps, lr: lr * g / (v.sqrt() + eps)),)),
+        ("A4", "nan_to_num", (_preconditioned(lambda g, v, lr, eps: lr * torch.nan_to_num(g / v.sqrt())),)),
         ("M9", "w = ...", (_rebound,)),
         ("R37", "v.sqrt_()", (_roots_v,)),
         ("R36", "v += g**2", (_accumulates,)),
@@ -1058,6 +1209,16 @@ MUTANTS: Mutants = {
         ("A32", "zeros for None", (_ZerosForNone,)),
         ("A34", "return", (_Returns,)),
         ("R33", "exp_avg_sq", (_AdamsNames,)),
+        ("R33", "a dict of its own", (_OwnDict,)),
+        ("R81", "skips zeros", (_SkipsZeros,)),
+        ("R82", "self.defaults", (_AllDefaults,)),
+        ("R83", "setdefault", (_Remembers,)),
+        ("R83", "setdefault alpha", (_RemembersAlpha,)),
+        ("A34", "break", (_Breaks,)),
+        ("A32", "p.grad = zeros", (_WritesZeros,)),
+        ("A4", "nan_to_num", (_NanToNum,)),
+        ("R31", "0.8", (_FixedAlpha,)),
+        ("R7", "Adam's buffer", (_AdamsBuffer,)),
     ),
     "rmsprop.corrected": (
         ("A5", "none", (_corrected(lambda alpha, t: 1.0),)),
@@ -1074,6 +1235,8 @@ MUTANTS: Mutants = {
         ("A12", "root first", (_corrected(root="first"),)),
         ("A6", "calls counted", (_OneCount,)),
         ("A6g", "steps counted", (_StepsCounted,)),
+        ("R81", "skips zeros", (_CorrectedSkipsZeros,)),
+        ("R90", "a float32 count", (_Float32Count,)),
     ),
     "rmsprop.scale_free": (
         ("R53", "eps scaled", (lambda grads, scale, eps: trajectory_by_hand(grads, scale, scale * eps), dependence)),
@@ -1100,6 +1263,16 @@ MUTANTS: Mutants = {
         ("R69", "mean", (trajectory_by_hand, _mean_of_scales)),
         ("R70", "end", (trajectory_by_hand, _end_point)),
         ("R71", "signed", (trajectory_by_hand, _no_abs)),
+        ("R86", "run(c * grads, 1.0)", (trajectory_by_hand, _scaled_outside)),
+        (
+            "R68",
+            "outermost",
+            (trajectory_by_hand, lambda run, grads, scales: dependence(run, grads, [min(scales), max(scales)])),
+        ),
+        ("R92", "last row", (trajectory_by_hand, _by_length(lambda base: base[-1].abs().max()))),
+        ("R92", "no abs", (trajectory_by_hand, _by_length(lambda base: base.max()))),
+        ("R74", "ratios", (trajectory_by_hand, _ratios)),
+        ("R87", "0", (trajectory_by_hand, lambda run, grads, scales: 0.0)),
     ),
     "rmsprop.adagrad": (
         ("R1", "eps inside", (_adagrad(inside=True),)),
@@ -1116,6 +1289,12 @@ MUTANTS: Mutants = {
         ("S7", "group['lr'] = ...", (_adagrad(written=True),)),
         ("R10", "old sum", (_AdagradOldSum,)),
         ("R39", "new in each step", (_AdagradStartsAnew,)),
+        ("R81", "skips zeros", (_AdagradSkipsZeros,)),
+        ("R82", "self.defaults", (_AdagradDefaults,)),
+        ("A29", "1e-10", (_AdagradFixedEps,)),
+        ("R49", "both", (_adagrad(lr=lambda lr, t, decay: lr / (1 + (t - 1) * decay) / t**0.5),)),
+        ("R85", "sum of g", (_AdagradSquaresSum,)),
+        ("R90", "a float32 count", (_AdagradFloat32Count,)),
     ),
     "rmsprop.memory": (
         ("F5", "by the formula", (_lean(formula=True),)),
@@ -1130,5 +1309,7 @@ MUTANTS: Mutants = {
         ("E5v", "v.sqrt_()", (_lean(rooted=True),)),
         ("W8", "decoupled", (_lean(decoupled=True),)),
         ("R1", "eps inside", (_lean(inside=True),)),
+        ("R88", "add with 0", (_lean(always=True),)),
+        ("R91", "squared back", (_lean(**{"squared back": True}),)),
     ),
 }

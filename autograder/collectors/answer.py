@@ -34,5 +34,9 @@ def _canonical(name: str, options: Sequence[str], given: object) -> str | float:
     for option in options:
         if isinstance(text, str) and text.lower() == option.lower():
             return option
+    if isinstance(text, str) and all(len(option) > 1 and option == "".join(sorted(option)) for option in options):
+        letters = "".join(sorted(filter(str.isalpha, text.lower())))  # a choice of several: their order says nothing
+        if letters in options:
+            return letters
     listed = ", ".join(repr(option) for option in options)
     raise ProtocolError(f"{name} should be one of {listed}; it is {given!r}")

@@ -8,6 +8,7 @@ A case's inputs (P parameters, G groups, T steps):
     grads       T lists of P arrays, or None where a parameter has no gradient in that step
     reuse       steps (from 1) in which `.grad` still is the previous step's tensor object
     lrs         T lists of G learning rates, set on the groups before each step; absent: left alone
+    later       "step" (from 1) and "groups", G mappings: from that step on the groups have these hyperparameters
     state       names of the state tensors to record, as torch calls them
     dtype, device
 """
@@ -64,6 +65,10 @@ class Run:
         if lrs := self.inputs.get("lrs"):
             for group, lr in zip(self.opt.param_groups, lrs[number - 1], strict=True):
                 group["lr"] = lr
+        later = self.inputs.get("later")
+        if later and number == later["step"]:
+            for group, changed in zip(self.opt.param_groups, later["groups"], strict=True):
+                group.update(changed)
         if number in self.inputs.get("reuse", ()):
             return
         for parameter, grad in zip(self.params, self.inputs["grads"][number - 1], strict=True):

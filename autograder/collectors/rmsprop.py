@@ -17,12 +17,17 @@ Tensor = torch.Tensor
 #: The fact about a call that is made twice.
 REPEATED, ALIKE = "the same call, made twice", "the same weights"
 
-#: What becomes of a gradient in one step of the runs that `scale_dependence` is tried on.
-STEPS: dict[str, Callable[[Tensor], Tensor]] = {
-    "gradient descent": lambda g: g,
-    "steps of one length": torch.sign,
-    "clipped gradients": lambda g: g.clamp(-1.0, 1.0),
-    "saturating steps": torch.tanh,
+#: The fact about the gradients that `scale_dependence` calls `run` with.
+HANDED, AS_GIVEN = "the gradients that run is called with", "grads as they are"
+
+#: What becomes of a gradient times a scale in one step of the runs that `scale_dependence` is tried on.
+STEPS: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "gradient descent": lambda g, c: c * g,
+    "steps of one length": lambda g, c: (c * g).sign(),
+    "clipped gradients": lambda g, c: (c * g).clamp(-1.0, 1.0),
+    "saturating steps": lambda g, c: (c * g).tanh(),
+    # neither the largest nor the smallest scale decides, and c·g at scale 1 is another run than g at scale c
+    "steps that are longest at a middle scale": lambda g, c: c**2 / (1 + (c / 4) ** 6) * g,
 }
 
 
@@ -59,6 +64,12 @@ def _rows(returned: object, grads: Tensor) -> Array:
         raise ProtocolError(
             f"trajectory returned {returned.dtype}; grads are {grads.dtype}: torch.zeros_like(grads[0])"
         )
+    rows = returned.detach()
+    if bool(rows.any()) and bool((rows == rows[0]).all()):
+        raise ProtocolError(
+            "All rows that trajectory returned are the same. Are they all one tensor? w.detach() shares its memory with w; "
+            "w.detach().clone() is a copy"
+        )
     return as_array(returned)
 
 
@@ -77,7 +88,8 @@ def scale_property(case: Case, objects: Sequence[Any], record: Record) -> None:
     def run(g: Tensor, scale: float) -> Tensor:
         if not isinstance(g, torch.Tensor) or g.shape != grads.shape:
             raise ProtocolError("scale_dependence should call run(grads, scale) with the grads that it was given")
-        return torch.cat([torch.zeros_like(g[:1]), -inputs["lr"] * change(scale * g).cumsum(0)])
+        record.first(HANDED, AS_GIVEN if torch.equal(g, given) else "other numbers; the scale is run's own", AS_GIVEN)
+        return torch.cat([torch.zeros_like(g[:1]), -inputs["lr"] * change(g, float(scale)).cumsum(0)])
 
     check_call(dependence, "scale_dependence", "(run, grads, scales)", run, grads, inputs["scales"])
     returned = dependence(run, grads, list(inputs["scales"]))

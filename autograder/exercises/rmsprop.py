@@ -55,6 +55,15 @@ def _second(first: Mapping[str, Any]) -> dict[str, Any]:
     return changed
 
 
+def _changed(group: Mapping[str, Any]) -> dict[str, Any]:
+    """What a group's other hyperparameters become in mid-run; the lr has a list of its own."""
+    factors = {"eps": 0.5, "weight_decay": 1.6, "momentum": 0.6, "lr_decay": 0.4}
+    changed = {name: rounded(value * factors[name]) for name, value in group.items() if name in factors}
+    if "alpha" in group:
+        changed["alpha"] = rounded(1 - (1 - group["alpha"]) * 0.5)
+    return changed
+
+
 def _one_group(rng: Generator, shapes: Sequence[Shape], options: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     """One group given as a flat list; the hyperparameters go to the constructor."""
     return {
@@ -78,6 +87,13 @@ def _two_groups(rng: Generator, first: Mapping[str, Any], second: Mapping[str, A
         "lrs": changing_lrs([first["lr"], second["lr"]]),
         **more,
     }
+
+
+def _zeros(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Parameter 1 has a gradient of zeros in steps 4 to 6."""
+    for step in (3, 4, 5):
+        inputs["grads"][step][1] = np.zeros_like(inputs["grads"][step][1])
+    return inputs
 
 
 def _late(inputs: dict[str, Any]) -> dict[str, Any]:
@@ -117,7 +133,7 @@ def _precondition_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     return (
         case("a vector", "update", (6,)),
         # its first gradients are 0 as well: 0/0 without eps
-        case("where v and g are 0", "where v is 0", (4,), zero=True),
+        case("where v is 0", "where v is 0", (4,), zero=True),
         case("a matrix in float32", "shapes and dtypes", (3, 4), dtype="float32"),
         case("a 0-dim tensor", "shapes and dtypes", ()),
         # slow, and its numbers are no news: visible only
@@ -183,7 +199,12 @@ def _rmsprop_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         case("centered=True with momentum", "centered", with_state(_one_group(rng, shapes, both), "grad_avg")),
         case("weight_decay", "weight decay (L2)", _one_group(rng, shapes, _picked(hyper, *plain, "weight_decay"))),
         case("weight_decay with momentum and centered", "weight decay (L2)", _one_group(rng, shapes, full)),
-        case("two groups, lr changed half-way", "parameter groups", _two_groups(rng, full, second)),
+        case(
+            "two groups, everything changed half-way",
+            "parameter groups",
+            {**_two_groups(rng, full, second), "later": {"step": 5, "groups": [_changed(full), _changed(second)]}},
+        ),
+        case("a gradient of zeros", "late gradients", _zeros(_one_group(rng, shapes[:2], hyper))),
         case("a parameter that joins late", "late gradients", _late(_one_group(rng, [(6,), (5,), (2, 3)], plain))),
         case("late, with all options", "late gradients", _late(_one_group(rng, [(6,), (5,), (2, 3)], full))),
         case("the state under torch's names", "torch's state", with_state(_one_group(rng, shapes, full)), named=True),
@@ -245,15 +266,23 @@ def _corrected_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         return _case(title, group, "optimizer", inputs, hidden=hidden, may_lack=STATE_NAMES)
 
     first = {**_one_group(rng, shapes, hyper, reuse=[2]), "state": ["square_avg"]}
+    second = _second(hyper)
+    # not alpha: 1 − alpha^t, and the sum of the weights that were used, are the same number only while it stays
+    later = {"step": 5, "groups": [{"eps": _changed(group)["eps"]} for group in (hyper, second)]}
     cases = [
         case("lr, alpha and eps", "update", first),
         case("with the defaults", "update", _one_group(rng, shapes[:2], {})),
-        case("two groups, lr changed half-way", "groups and late gradients", _two_groups(rng, hyper, _second(hyper))),
+        case(
+            "two groups, lr and eps changed half-way",
+            "groups and late gradients",
+            {**_two_groups(rng, hyper, second), "later": later},
+        ),
         case(
             "a parameter that joins late",
             "groups and late gradients",
             _late(_one_group(rng, [(6,), (5,), (2, 3)], hyper)),
         ),
+        case("a gradient of zeros", "groups and late gradients", _zeros(_one_group(rng, shapes[:2], hyper))),
         case("float32", "dtypes and devices", _one_group(rng, shapes, hyper, dtype="float32")),
         case("bfloat16", "dtypes and devices", _one_group(rng, shapes, hyper, dtype="bfloat16")),
     ]
@@ -306,8 +335,8 @@ def _scale_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
 
     def measured(kind: str, shape: Shape, scales: Sequence[float], steps: int) -> Case:
         there = np.stack([step[0] for step in gradients(rng, [shape], steps=steps)])
-        # there and back: at the end all runs are at 0 again, and whoever compares the ends only sees nothing
-        grads = np.concatenate([there, -there[::-1]])
+        # there and nearly back: whoever looks at the ends only sees little
+        grads = np.concatenate([there, -there[:0:-1]])
         inputs = {"kind": kind, "lr": rounded(rng.uniform(0.05, 0.4)), "grads": grads, "scales": list(scales)}
         return _case(f"scale_dependence of {kind}", "scale_dependence", "scale_property", inputs, hidden=hidden)
 
@@ -325,6 +354,7 @@ def _scale_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         *(measured(kind, (6,), scales, steps) for kind in ("gradient descent", "steps of one length")),
         measured("clipped gradients", (2, 3), scales, steps + 1),
         measured("saturating steps", (6,), [some(-0.8, -0.4)], steps),
+        measured("steps that are longest at a middle scale", (6,), scales, steps),
     )
 
 
@@ -372,13 +402,16 @@ def _adagrad_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         return _case(title, group, "optimizer", inputs, hidden=hidden, may_lack=("sum",))
 
     both = {**hyper, **decay}
-    groups = {**_two_groups(rng, both, _second(both)), "options": initial}
+    second = _second(both)
+    later = {"step": 5, "groups": [_changed(both), _changed(second)]}
+    groups = {**_two_groups(rng, both, second), "options": initial, "later": later}
     cases = [
         case("lr and eps", "update", {**_one_group(rng, shapes, hyper, reuse=[2]), "state": ["sum"]}),
         case("with torch's defaults", "update", _one_group(rng, shapes[:2], {})),
         case("initial_accumulator_value", "initial value", _one_group(rng, shapes, {**hyper, **initial})),
         case("lr_decay", "lr_decay", _one_group(rng, shapes, both)),
-        case("two groups, lr changed half-way", "groups and late gradients", groups),
+        case("two groups, everything changed half-way", "groups and late gradients", groups),
+        case("a gradient of zeros", "groups and late gradients", _zeros(_one_group(rng, shapes[:2], both))),
         case(
             "a parameter that joins late",
             "groups and late gradients",
@@ -461,6 +494,14 @@ DEVICE_LIMITS = (
 )
 
 
+def _small(rng: Generator) -> dict[str, Any]:
+    """√v is far below eps, so what is added to it is not taken out again without loss; from w = 0, where steps show."""
+    shapes: list[Shape] = [(6,), (2, 3)]
+    inputs = _one_group(rng, shapes, {"lr": 0.05, "alpha": 0.8, "eps": rounded(rng.uniform(0.5, 1.0))}, dtype="float32")
+    grads = [[1e-5 * gradient for gradient in step] for step in inputs["grads"]]
+    return {**inputs, "params": [np.zeros(shape) for shape in shapes], "grads": grads, "state": ["square_avg"]}
+
+
 def _memory_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     hyper = _picked(_hyper(rng, hidden), "lr", "alpha", "eps", "weight_decay")
     plain = {**hyper, "weight_decay": 0.0}
@@ -476,10 +517,17 @@ def _memory_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         return {**inputs, "grads": inputs["grads"][:4]}
 
     reused = _one_group(rng, [(6,), (2, 3), ()], hyper, reuse=[2, 4])
+    second = _second(hyper)
+    later = {"step": 5, "groups": [_changed(hyper), _changed(second)]}
     return (
         case("without decay", "values", _one_group(rng, [(6,), (2, 3), ()], plain)),
         case("with weight_decay", "values", reused),
-        case("two groups, lr changed half-way", "groups and late gradients", _two_groups(rng, hyper, _second(hyper))),
+        case("small gradients and a large eps, in float32", "values", _small(rng)),
+        case(
+            "two groups, everything changed half-way",
+            "groups and late gradients",
+            {**_two_groups(rng, hyper, second), "later": later},
+        ),
         case(
             "a parameter that joins late",
             "groups and late gradients",

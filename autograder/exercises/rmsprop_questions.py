@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from functools import partial
 from itertools import combinations
 
-from autograder.exercise import Part, WrittenExercise, quiz
+from autograder.exercise import Part, Varied, WrittenExercise, quiz
 
 NOTEBOOK = "04_rmsprop"
 
@@ -45,25 +46,58 @@ def _pair(first: str, second: str) -> str:
     return " ".join([start, _PLACES[first][1], _PLACES[second][1]])
 
 
+def _first_step(g: float, alpha: float) -> Part:
+    left = 1 - alpha
+    length = left**-0.5
+    return Part(
+        "length of the first step over lr",
+        length,
+        {
+            length: f"Right. v₁ = {left:.4g}·g², so the divisor is {left**0.5:.4g}·|g|, and the step {length:.4g} times lr.",
+            1.0: f"That is what a steady gradient leads to, later. v starts at 0, so v₁ = (1 − α)·g² is only {left:.4g}·g².",
+            1 / left: f"The divisor is the root of v: √{left:.4g} = {left**0.5:.4g}.",
+            left**0.5: "Upside down: v₁ is smaller than g², so the divisor is too small and the step too long.",
+            0.1**-0.5: f"That would be alpha = 0.9. Here it is {alpha:g}.",
+            g: "The gradient's size cancels: it is in the numerator, and in the root.",
+            "other": "Put t = 1 and v₀ = 0 into (4.3), then (4.4). The gradient's size cancels.",
+        },
+        tolerance=0.01,
+    )
+
+
+def _vary_first_step(dice: random.Random) -> Varied:
+    g, alpha = float(dice.choice((70, 120, 180, 250, 350, 600))), dice.choice((0.84, 0.9375, 0.96, 0.99, 0.9975))
+    return Varied((_first_step(g, alpha),), {"$g_1 = 250$": f"$g_1 = {g:g}$", "`alpha = 0.99`": f"`alpha = {alpha:g}`"})
+
+
+def _adagrads_step(lr: float, g: float) -> Part:
+    """The step after 100 equal gradients."""
+    return Part(
+        "length of step 100",
+        lr / 10,
+        {
+            lr / 10: f"Right. The sum is 100·g² by then, its root 10·|g|: the step is lr/√t = {lr:g}/10.",
+            lr: "That is the first step, and RMSProp's later ones. Adagrad's divisor has grown by √100 since.",
+            lr / 100: "The divisor is the root of the sum: √100 = 10, not 100.",
+            lr * g / 10: "The gradient's size cancels: the step is lr·g/√(100·g²).",
+            1.0: "The divisor grows, so the steps get shorter: lr/√t.",
+            "other": "After 100 steps the sum is 100·g². Divide g by its root, times lr.",
+        },
+        tolerance=0.01,
+    )
+
+
+def _vary_adagrads_step(dice: random.Random) -> Varied:
+    lr, g = dice.choice((0.1, 0.2, 0.3, 0.6)), dice.choice((3.0, 4.0, 6.0, 7.0))
+    return Varied((_adagrads_step(lr, g),), {"`lr = 0.1`": f"`lr = {lr:g}`", "$g = 4$": f"$g = {g:g}$"})
+
+
 QUIZZES = (
     _quiz(
         1,
         "How long is torch's first step?",
-        Part(
-            "length of the first step over lr",
-            10.0,
-            {
-                10.0: "Right. v₁ = 0.01·g², so the divisor is 0.1·|g|, and the step ten times lr.",
-                1.0: "That is what a steady gradient leads to, later. v starts at 0, so v₁ = (1 − α)·g² is only a hundredth "
-                "of g².",
-                100.0: "The divisor is the root of v: √0.01 = 0.1.",
-                0.1: "Upside down: v₁ is smaller than g², so the divisor is too small and the step too long.",
-                3.16227766: "That would be alpha = 0.9. torch's default is 0.99.",
-                250.0: "The gradient's size cancels: it is in the numerator, and in the root.",
-                "other": "Put t = 1 and v₀ = 0 into (4.3), then (4.4). The gradient's size cancels.",
-            },
-            tolerance=0.01,
-        ),
+        _first_step(g=250.0, alpha=0.99),
+        vary=_vary_first_step,
     ),
     _quiz(
         2,
@@ -96,7 +130,8 @@ QUIZZES = (
             "what happens",
             "c",
             {
-                "a": "0/(0 + ε) is 0: ε is there for this very case. Without it the result would be 0/0 = nan.",
+                "a": "The numerator is 0 at once, the root is not: √v falls by √α in each step, to about 0.8 after 50. (Where "
+                "v itself is 0, ε keeps 0/0 away.)",
                 "b": "The numerator is this step's gradient, and it is 0. Without momentum nothing else moves the weight.",
                 "c": "Right. A numerator of 0 moves nothing, and v forgets: v ← α·v. When the gradient comes back, its first "
                 "step is longer than lr.",
@@ -124,19 +159,8 @@ QUIZZES = (
     _quiz(
         6,
         "Adagrad's hundredth step",
-        Part(
-            "length of step 100",
-            0.01,
-            {
-                0.01: "Right. The sum is 100·g² by then, its root 10·|g|: the step is lr/√t = 0.1/10.",
-                0.1: "That is the first step, and RMSProp's later ones. Adagrad's divisor has grown by √100 since.",
-                0.001: "The divisor is the root of the sum: √100 = 10, not 100.",
-                0.04: "The gradient's size cancels: the step is lr·g/√(100·g²).",
-                1.0: "The divisor grows, so the steps get shorter: lr/√t.",
-                "other": "After 100 steps the sum is 100·g². Divide g by its root, times lr.",
-            },
-            tolerance=0.01,
-        ),
+        _adagrads_step(lr=0.1, g=4.0),
+        vary=_vary_adagrads_step,
     ),
     _quiz(
         7,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -24,20 +24,23 @@ SWITCHES: dict[str, tuple[Any, ...]] = {
     "sign": ("down", "up"),
     "lr": ("group", "missing", "first seen", "defaults", "first group"),
     "sum": ("sum", "average", "slow average", "mean", "no memory", "old", "not stored", "rooted"),
-    "square": ("g", "absolute", "not squared", "tensor"),
+    "square": ("g", "absolute", "not squared", "tensor", "of the sum"),
     "initial": ("once", "ignored", "every step", "rooted", "under the root"),
     "eps": ("outside", "inside", "squared inside", "missing", "maximum", "on the weight", "on the step"),
     "root": ("sum", "missing"),
-    "lr decay": ("t - 1", "t", "ignored", "compounded", "written", "root of t", "exponential", "multiplied"),
+    "lr decay": (
+        "t - 1", "t", "ignored", "compounded", "written", "root of t", "both", "exponential", "multiplied", "float32"
+    ),
     "count": ("parameter", "calls", "steps", "never"),
-    "group eps": ("group", "first group", "defaults", "fixed"),
-    "group lr decay": ("group", "first group", "defaults"),
+    "group eps": ("group", "first group", "defaults", "first seen", "fixed", "fixed 1e-8"),
+    "group lr decay": ("group", "first group", "defaults", "first seen"),
     "groups": ("all", "first only"),
-    "none": ("skipped", "zero", "returns"),
+    "none": ("skipped", "zero", "written", "returns"),
+    "zeros": ("a gradient", "as None"),
     "state": ("own", "shared", "reset"),
     "gradient": ("kept", "changed"),
     "weight": ("in place", "rebound", "new storage"),
-}
+}  # fmt: skip
 
 
 def _switch(faults: Faults, name: str) -> Any:
@@ -46,6 +49,8 @@ def _switch(faults: Faults, name: str) -> Any:
 
 class Simulator(Base):
     """torch.optim.Adagrad with this class's `faults`."""
+
+    fixed: ClassVar[dict[str, dict[str, float]]] = {"fixed": {"eps": 1e-10}, "fixed 1e-8": {"eps": 1e-8}}
 
     def __init__(
         self,
@@ -98,6 +103,9 @@ class Simulator(Base):
         if kind != "not stored":
             state["sum"].copy_(added.sqrt() if kind == "rooted" else added)
         used: Tensor = {"old": old, "mean": added / t}.get(kind, added)
+        if _switch(f, "square") == "of the sum":
+            state["gradients"] = state.get("gradients", torch.zeros_like(g)) + g
+            used = state["gradients"] ** 2
         return used + initial**2 if how == "under the root" else used
 
     def _divisor(self, total: Tensor, eps: float) -> Tensor:
@@ -117,6 +125,8 @@ class Simulator(Base):
         """The lr of step t, equation (4.13)."""
         lr, decay = self.lr(p, group), float(self.of(group, "lr_decay", "group lr decay"))
         how = _switch(self.faults, "lr decay")
+        if how == "float32":
+            return float(lr / (1 + (torch.tensor(float(t)) - 1) * decay))
         if how == "written":
             group["lr"] = lr / (1 + (t - 1) * decay)
         if how == "compounded":
@@ -127,6 +137,7 @@ class Simulator(Base):
             "t": 1 / (1 + t * decay),
             "ignored": 1.0,
             "root of t": 1 / t**0.5,
+            "both": 1 / t**0.5 / (1 + (t - 1) * decay),
             "exponential": (1 - decay) ** (t - 1),
             "multiplied": 1 + (t - 1) * decay,
         }
@@ -142,11 +153,24 @@ _SUM, _STEP = "equation (4.12)", "equation (4.13)"
 
 #: Rows that say of Adagrad what they say of RMSProp.
 _AS_BEFORE = {
-    **{
-        row: replace(PRECONDITION_ROWS[row], reread=_STEP)
-        for row in ("R1", "R4s", "R4m", "A4", "A3", "R4", "M5", "R12")
-    },
-    **{row: ROWS[row] for row in ("A26", "A27", "S9", "A29", "A31", "A34", "M9", "M9s")},
+    **{row: replace(PRECONDITION_ROWS[row], reread=_STEP) for row in ("R1", "R4s", "R4m", "A3", "R4", "M5", "R12")},
+    "A4": replace(PRECONDITION_ROWS["A4"], reread=_STEP, also=()),
+    **{row: ROWS[row] for row in ("A26", "A27", "S9", "A31", "A34", "R81", "M9", "M9s")},
+    "A29": replace(ROWS["A29"], also=(*ROWS["A29"].also, {"group eps": "fixed 1e-8"})),
+    "R82": replace(
+        ROWS["R82"],
+        faults={"lr": "defaults", "group eps": "defaults", "group lr decay": "defaults"},
+        also=({"lr": "first group", "group eps": "first group", "group lr decay": "first group"},),
+    ),
+    "R83": replace(
+        ROWS["R83"],
+        faults={"group eps": "first seen", "group lr decay": "first seen"},
+        also=(
+            {"lr": "first seen", "group eps": "first seen", "group lr decay": "first seen"},
+            {"group eps": "first seen"},
+            {"group lr decay": "first seen"},
+        ),
+    ),
 }
 
 ADAGRAD_ROWS: dict[str, Row] = {
@@ -197,6 +221,13 @@ ADAGRAD_ROWS: dict[str, Row] = {
         "Without the square the sum can be negative, and its root is nan.",
         _SUM,
         {"square": "not squared"},
+    ),
+    "R85": Row(
+        "the sum of gradients is squared",
+        "Under the root stands (Σg)². With changing signs that goes to 0. Square each gradient first, then add.",
+        _SUM,
+        {"square": "of the sum"},
+        coincides="in the first step, with initial_accumulator_value = 0",
     ),
     "A7t": Row(
         "one sum for the whole tensor",
@@ -259,6 +290,14 @@ ADAGRAD_ROWS: dict[str, Row] = {
         _STEP,
         {"lr decay": "root of t"},
         coincides="in the first step",
+        also=({"lr decay": "both"},),
+    ),
+    "R90": replace(
+        CORRECTED_ROWS["R90"],
+        explanation="With state['step'] = torch.tensor(0.0) the lr of step t becomes a float32 tensor, for weights in float64 "
+        "too. Count in a Python int, or take the number out: state['step'].item().",
+        faults={"lr decay": "float32"},
+        coincides="to seven digits, and with lr_decay = 0",
     ),
     "R50": Row(
         "the decay is exponential",
@@ -295,7 +334,7 @@ ADAGRAD_ROWS: dict[str, Row] = {
         "zeros in place of the missing gradient, its lr decays all the same.",
         reread=_STEP,
         coincides="with lr_decay = 0, and as long as every parameter has a gradient in every step",
-        also=({"none": "zero"},),
+        also=({"none": "zero"}, {"none": "written"}),
     ),
     "A23": replace(ROWS["A23"], title="one sum for all parameters"),
     "M10": Row(

@@ -26,30 +26,37 @@ SWITCHES: dict[str, tuple[Any, ...]] = {
     "square": ("g", "absolute", "not squared", "tensor mean", "deviations", "squared mean"),
     "start": ("zero", "square", "one"),
     "stored": ("as averaged", "rooted", "corrected"),
-    "given v": ("kept", "updated", "rooted", "not used"),
+    "given v": ("kept", "updated", "rooted", "not used", "stays at 0"),
     "root": ("v", "missing", "squared", "correction outside"),
-    "eps": ("outside", "inside", "squared inside", "hat", "missing", "maximum", "on the weight", "on the step"),
+    "eps": (
+        "outside", "inside", "squared inside", "hat", "missing", "nan to 0", "maximum", "on the weight", "on the step"
+    ),
+    "arguments": ("as given", "eps fixed", "swapped"),
     "divides": ("divides", "multiplies", "not at all"),
     "correct": ("as the class says", "always", "never", "g squared"),
-    "corrector": ("power", "product", "power of 1 - alpha", "multiplied"),
+    "corrector": ("power", "product", "power of 1 - alpha", "multiplied", "float32"),
     "t": (0, -1, 1),
     "count": ("parameter", "calls", "steps", "never"),
     "centered": (
         "as given", "always", "ignored", "mean not squared", "added", "no root", "stored", "numerator too"
     ),
     "mean": ("average", "sum", "old", "swapped", "without decay"),
-    "momentum": ("torch", "on the gradient", "averaged", "swapped", "old", "ignored", "lr inside", "nesterov", "no memory"),
+    "momentum": (
+        "torch", "on the gradient", "averaged gradient", "averaged", "swapped", "old", "ignored", "lr inside", "nesterov",
+        "no memory",
+    ),
     "decay": (
         "l2", "decoupled", "ignored", "negative", "times lr", "twice", "matrices only", "numerator only", "v only", "after"
     ),
-    "group alpha": ("group", "first group", "defaults", "fixed"),
-    "group eps": ("group", "first group", "defaults", "fixed"),
-    "group decay": ("group", "first group", "defaults"),
-    "group momentum": ("group", "first group", "defaults"),
+    "group alpha": ("group", "first group", "defaults", "first seen", "fixed", "fixed 0.9", "fixed 0.8"),
+    "group eps": ("group", "first group", "defaults", "first seen", "fixed"),
+    "group decay": ("group", "first group", "defaults", "first seen"),
+    "group momentum": ("group", "first group", "defaults", "first seen"),
     "group centered": ("group", "first group", "defaults"),
     "groups": ("all", "first only"),
-    "none": ("skipped", "zero", "returns"),
-    "state": ("own", "shared", "reset"),
+    "none": ("skipped", "zero", "written", "returns"),
+    "zeros": ("a gradient", "as None"),
+    "state": ("own", "shared", "reset", "outside"),
     "kept": ("as torch", "other name"),
     "gradient": ("kept", "changed"),
     "weight": ("in place", "rebound", "new storage"),
@@ -82,9 +89,12 @@ def precondition(faults: Faults) -> Callable[..., None]:
             g.mul_(lr)
             w.sub_(g / (v.sqrt() + eps))
             return
+        lr, eps = {"eps fixed": (lr, 1e-8), "swapped": (eps, lr)}.get(_switch(faults, "arguments"), (lr, eps))
         how = _switch(faults, "given v")
         used = {"updated": v + g * g, "not used": g * g}.get(how, v)
         step = lr * _divided(g, used, eps, 1.0, faults)
+        if how == "stays at 0":
+            step = torch.where(v == 0, torch.zeros_like(step), step)
         if how == "rooted":
             v.sqrt_().add_(eps)
         elif how == "updated":
@@ -100,7 +110,10 @@ def precondition(faults: Faults) -> Callable[..., None]:
 def _divided(g: Tensor, v: Tensor, eps: float, c: float, faults: Faults) -> Tensor:
     """g over the root of v / c: equation (4.2). `eps` "on the weight" leaves the divisor without it."""
     d = _divisor(v, eps, c, faults)
-    return {"multiplies": g * d, "not at all": g}.get(_switch(faults, "divides"), g / d)
+    ratio = g / d
+    if _switch(faults, "eps") == "nan to 0":
+        ratio = ratio.nan_to_num()
+    return {"multiplies": g * d, "not at all": g}.get(_switch(faults, "divides"), ratio)
 
 
 def _divisor(v: Tensor, eps: float, c: float, faults: Faults) -> Tensor:
@@ -112,6 +125,7 @@ def _divisor(v: Tensor, eps: float, c: float, faults: Faults) -> Tensor:
         "squared inside": lambda: (v_hat + eps**2).sqrt(),
         "hat": lambda: (v.sqrt() + eps) / c**0.5,
         "missing": lambda: v_hat.sqrt(),
+        "nan to 0": lambda: v_hat.sqrt(),
         "on the weight": lambda: v_hat.sqrt(),
         "on the step": lambda: v_hat.sqrt(),
         "maximum": lambda: v_hat.sqrt().clamp(min=eps),
@@ -139,6 +153,12 @@ class Base(torch.optim.Optimizer):
     """What the simulators of this notebook share: the loop, whose hyperparameters count, how the weight is written."""
 
     faults: ClassVar[Faults] = {}
+    #: Hyperparameters as numbers in the code: torch's defaults, and others that stand in the cases.
+    fixed: ClassVar[dict[str, dict[str, float]]] = {
+        "fixed": {"alpha": 0.99, "eps": 1e-8},
+        "fixed 0.9": {"alpha": 0.9},
+        "fixed 0.8": {"alpha": 0.8},
+    }
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         super().__init__(params, defaults)
@@ -148,8 +168,12 @@ class Base(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         self.steps += 1
+        if self.faults.get("none") == "written":
+            for group in self.param_groups:
+                for p in group["params"]:
+                    p.grad = torch.zeros_like(p) if p.grad is None else p.grad
         for group, p, grad in in_turn(self.param_groups, self.faults):
-            if grad is not None:
+            if grad is not None and (self.faults.get("zeros") != "as None" or bool(grad.any())):
                 self.one(p, grad, group)
 
     def one(self, p: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
@@ -157,10 +181,12 @@ class Base(torch.optim.Optimizer):
         raise NotImplementedError
 
     def of(self, group: dict[str, Any], key: str, switch: str) -> Any:
-        """A hyperparameter: the group's own, the first group's, the constructor's, or a fixed number."""
-        fixed = {"alpha": 0.99, "eps": 1e-8}  # torch's defaults, as a number in the code
-        others = {"first group": self.param_groups[0], "defaults": self.defaults, "fixed": fixed}
-        return others.get(str(self.faults.get(switch)), group)[key]
+        """A hyperparameter: the group's own, now or at first, the first group's, the constructor's, or a number."""
+        how = str(self.faults.get(switch))
+        if how == "first seen":
+            return self.common.setdefault(("first", id(group)), {}).setdefault(key, group[key])
+        others = {"first group": self.param_groups[0], "defaults": self.defaults, **self.fixed}
+        return others.get(how, group)[key]
 
     def lr(self, p: Tensor, group: dict[str, Any]) -> float:
         how, lr = self.faults.get("lr"), float(group["lr"])
@@ -174,7 +200,9 @@ class Base(torch.optim.Optimizer):
         how = self.faults.get("state")
         if how == "reset":
             return {}
-        own: dict[str, Any] = self.common.setdefault(p.shape, {}) if how == "shared" else self.state[p]
+        if how in ("shared", "outside"):
+            return self.common.setdefault(p.shape if how == "shared" else p, {})
+        own: dict[str, Any] = self.state[p]
         return own
 
     def count(self, state: dict[str, Any]) -> int:
@@ -292,6 +320,7 @@ class Simulator(Base):
             "product": lambda: 1 - alpha * t,
             "power of 1 - alpha": lambda: (1 - alpha) ** t,
             "multiplied": lambda: 1 / (1 - alpha**t),
+            "float32": lambda: float(1 - alpha ** torch.tensor(float(t))),
         }.get(_switch(f, "corrector"), lambda: 1 - alpha**t)()
         if f.get("as") == "numbers":
             1 / c  # raises for c = 0, where a tensor over 0 becomes inf or nan
@@ -326,11 +355,12 @@ class Simulator(Base):
         if how == "ignored":
             return lr * ratio
         old: Tensor = state.get("momentum_buffer", torch.zeros_like(g))
-        taken = g if how == "on the gradient" else lr * ratio if how == "lr inside" else ratio
+        of_gradients = how in ("on the gradient", "averaged gradient")
+        taken = g if of_gradients else lr * ratio if how == "lr inside" else ratio
         keep = {"swapped": 1 - mu, "no memory": 0.0}.get(how, mu)
-        new: Tensor = keep * old + ((1 - mu) * taken if how == "averaged" else taken)
+        new: Tensor = keep * old + ((1 - mu) * taken if how.startswith("averaged") else taken)
         state["momentum_buffer"] = new.clone()
-        if how == "on the gradient":
+        if of_gradients:
             return lr * _divided(new, v, eps, c, self.faults)
         if how == "lr inside":
             return new

@@ -29,7 +29,15 @@ class _Lean(torch.optim.Optimizer):
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         for group, p, grad in in_turn(self.param_groups, self.faults):
             if grad is not None:
-                self._one(p, grad, self.param_groups[0] if self.faults.get("groups") == "first" else group)
+                self._one(p, grad, self._options(group))
+
+    def _options(self, group: dict[str, Any]) -> dict[str, Any]:
+        """Whose hyperparameters count: the group's, as they are or as they were, the first group's, the constructor's."""
+        how = self.faults.get("groups")
+        if how == "first seen":
+            seen: dict[str, Any] = self.__dict__.setdefault(f"group {id(group)}", dict(group))
+            return seen
+        return {"first": self.param_groups[0], "defaults": self.defaults}.get(str(how), group)
 
     def _state(self, p: Tensor) -> dict[str, Any]:
         state: dict[str, Any] = self.state[p]
@@ -42,6 +50,8 @@ class _Lean(torch.optim.Optimizer):
 
     def _decayed(self, p: Tensor, g: Tensor, group: dict[str, Any]) -> Tensor:
         f, wd = self.faults, group["weight_decay"]
+        if f.get("decay") == "always":
+            return g.add(p, alpha=wd)
         if not wd or f.get("decay") == "ignored":
             return g
         if f.get("decay") == "decoupled":
@@ -78,10 +88,12 @@ class _Lean(torch.optim.Optimizer):
             p.addcdiv_(g, d, value=rate)
         if f.get("v") == "old":
             v.mul_(alpha).addcmul_(g, g, value=1 - alpha)
+        if f.get("root") == "in place, undone":
+            v.sub_(group["eps"]).square_()
 
     def _divisor(self, v: Tensor, eps: float, state: dict[str, Any]) -> Tensor:
         f = self.faults
-        if f.get("root") == "in place":
+        if f.get("root") in ("in place", "in place, undone"):
             return v.sqrt_().add_(eps)
         if f.get("root") == "missing":
             return v + eps
@@ -120,6 +132,22 @@ ROWS: dict[str, Row] = {
         {"decay": "two tensors"},
         coincides="in the values, and with weight_decay = 0",
         by_rules=True,
+    ),
+    "R88": Row(
+        "the decayed gradient is made with weight_decay = 0 too",
+        "g.add(p, alpha=0) is a new tensor that equals g. Make it only if group['weight_decay'] is not 0.",
+        _SECTION,
+        {"decay": "always"},
+        coincides="in the values, and with weight_decay > 0",
+        by_rules=True,
+    ),
+    "R91": Row(
+        "the root is written into v and squared back",
+        "`v.sqrt_().add_(eps)` and afterwards `v.sub_(eps).square_()` save a tensor and round v each time: where √v is small "
+        "beside eps, most of its digits are lost. The root is the one tensor that has to be new.",
+        _SECTION,
+        {"root": "in place, undone"},
+        coincides="in the weights, and in v as long as √v is large beside eps",
     ),
     "R41": Row(
         "a second tensor lives on in the state",
@@ -175,11 +203,14 @@ ROWS: dict[str, Row] = {
         also=(),
     ),
     "W11": replace(RMSPROP_ROWS["W11"], faults={"decay": "ignored"}),
+    "R82": replace(RMSPROP_ROWS["R82"], faults={"groups": "defaults"}, also=()),
+    "R83": replace(RMSPROP_ROWS["R83"], faults={"groups": "first seen"}, also=()),
     "R1": RMSPROP_ROWS["R1"],
-    "A4": RMSPROP_ROWS["A4"],
+    "A4": replace(RMSPROP_ROWS["A4"], also=()),
+    "A32": replace(RMSPROP_ROWS["A32"], also=()),
     "R4": replace(RMSPROP_ROWS["R4"], faults={"root": "missing"}),
     "R8": replace(RMSPROP_ROWS["R8"], faults={"v": "swapped"}),
     "R10": replace(RMSPROP_ROWS["R10"], faults={"v": "old"}),
     "M5": replace(RMSPROP_ROWS["M5"], faults={"sign": "up"}),
-    **{row: RMSPROP_ROWS[row] for row in ("A31", "A32", "A34")},
+    **{row: RMSPROP_ROWS[row] for row in ("A31", "A34")},
 }

@@ -40,9 +40,11 @@ PRECONDITION_ROWS: dict[str, Row] = {
     ),
     "A4": Row(
         "no eps",
-        "You divide by √v alone. Where the gradient has always been 0 that is 0/0 = nan.",
+        "You divide by √v alone. Where the gradient has always been 0 that is 0/0 = nan. (nan_to_num mends only that: the "
+        "other steps lack eps as well.)",
         "equation (4.2)",
         {"eps": "missing"},
+        also=({"eps": "nan to 0"},),
     ),
     "A3": Row(
         "eps added to the weight",
@@ -93,6 +95,25 @@ PRECONDITION_ROWS: dict[str, Row] = {
         "The step is g/(√v + eps), of size 1. Multiply it by lr.",
         "equation (4.2)",
         {"lr": "missing"},
+    ),
+    "R84": Row(
+        "lr and eps change places",
+        "You multiply by eps and add lr to the root.",
+        "equation (4.2)",
+        {"arguments": "swapped"},
+    ),
+    "A29": Row(
+        "eps is a number in the code",
+        "The function is given its eps: use the argument, not 1e-8.",
+        "the docstring: eps",
+        {"arguments": "eps fixed"},
+    ),
+    "R89": Row(
+        "w stays wherever v is 0",
+        "Where v is 0 and g is not, the step is lr·g/eps, long as it is. eps makes the case distinction needless: 0/eps is 0.",
+        "equation (4.2)",
+        {"given v": "stays at 0"},
+        coincides="where v is not 0",
     ),
     "R36": Row(
         "v is updated here",
@@ -246,6 +267,7 @@ _STATE_ROWS: dict[str, Row] = {
         "the docstring: the names of the state",
         {"kept": "other name"},
         coincides="in the weights",
+        also=({"state": "outside"},),
     ),
     "A26": Row(
         "the lr is remembered from the first step",
@@ -291,10 +313,19 @@ _STATE_ROWS: dict[str, Row] = {
         _GRAD,
         {"none": "zero"},
         coincides="as long as every parameter has a gradient in every step",
+        also=({"none": "written"},),
+    ),
+    "R81": Row(
+        "a gradient of zeros is taken for a missing one",
+        "Only .grad = None leaves a parameter alone. A tensor of zeros is a gradient: v fades, the decay and the buffer move "
+        "the weight, and the step counts.",
+        _GRAD,
+        {"zeros": "as None"},
+        coincides="as long as no gradient is 0 in all its elements",
     ),
     "A34": Row(
-        "`return` where `continue` belongs",
-        "At the first parameter without a gradient the step ends, and the parameters after it are not updated.",
+        "`return` or `break` where `continue` belongs",
+        "At the first parameter without a gradient the loop ends, and the parameters after it are not updated.",
         _GRAD,
         {"none": "returns"},
         coincides="as long as every parameter has a gradient in every step",
@@ -323,8 +354,39 @@ _ALPHA_ROW = {
         _GROUPS,
         {"group alpha": "first group"},
         coincides="for one group",
-        also=({"group alpha": "defaults"}, {"group alpha": "fixed"}),
+        also=(
+            {"group alpha": "defaults"},
+            {"group alpha": "fixed"},
+            {"group alpha": "fixed 0.9"},
+            {"group alpha": "fixed 0.8"},
+        ),
     )
+}
+
+_OPTION_SWITCHES = ("group alpha", "group eps", "group decay", "group momentum")
+_GROUP_ROWS = {
+    "R82": Row(
+        "no hyperparameter is read from its group",
+        "self.defaults is what the constructor was given, and self.param_groups[0] is the first group. Read all of them from "
+        "`group`, inside the loop over self.param_groups.",
+        _GROUPS,
+        {"lr": "defaults", "group centered": "defaults", **dict.fromkeys(_OPTION_SWITCHES, "defaults")},
+        coincides="for one group whose hyperparameters stay",
+        also=(
+            {"lr": "first group", "group centered": "first group", **dict.fromkeys(_OPTION_SWITCHES, "first group")},
+        ),
+    ),
+    "R83": Row(
+        "hyperparameters are remembered from the first step",
+        "Not only the lr can change during training: read every entry of `group` in every step.",
+        _GROUPS,
+        dict.fromkeys(_OPTION_SWITCHES, "first seen"),
+        coincides="as long as the hyperparameters stay",
+        also=(
+            {"lr": "first seen", **dict.fromkeys(_OPTION_SWITCHES, "first seen")},
+            *({switch: "first seen"} for switch in _OPTION_SWITCHES),
+        ),
+    ),
 }
 
 _OPTIONS: dict[str, Row] = {
@@ -429,6 +491,7 @@ _OPTIONS: dict[str, Row] = {
         _BUFFER,
         {"momentum": "on the gradient"},
         coincides="without momentum",
+        also=({"momentum": "averaged gradient"},),
     ),
     "R26": Row(
         "momentum has no effect",
@@ -569,7 +632,15 @@ _DECAY_ROWS: dict[str, Row] = {
     ),
 }
 
-ROWS: dict[str, Row] = {**_EPS_AND_ROOT, **_SQUARES, **_OPTIONS, **_DECAY_ROWS, **_STATE_ROWS, **_ALPHA_ROW}
+ROWS: dict[str, Row] = {
+    **_EPS_AND_ROOT,
+    **_SQUARES,
+    **_OPTIONS,
+    **_DECAY_ROWS,
+    **_STATE_ROWS,
+    **_ALPHA_ROW,
+    **_GROUP_ROWS,
+}
 
 # --- rmsprop.corrected ----------------------------------------------------------------------------------------------
 
@@ -644,6 +715,14 @@ _CORRECTIONS: dict[str, Row] = {
         {"eps": "hat"},
         coincides="late in training, when α^t has died out",
     ),
+    "R90": Row(
+        "a float32 tensor counts the steps",
+        "A Python number to the power of a tensor is a tensor of the tensor's dtype: with torch.tensor(0.0), float32 for "
+        "all weights, also those in float64. Count in a Python int, or take the number out: state['step'].item().",
+        "the docstring: self.state[p]",
+        {"corrector": "float32"},
+        coincides="to seven digits",
+    ),
     "A6": Row(
         "one step count that every parameter raises",
         "t rises once per parameter instead of once per step, so the second parameter's first step is corrected as its "
@@ -676,6 +755,14 @@ _AS_BEFORE = {
 CORRECTED_ROWS: dict[str, Row] = {
     **_CORRECTIONS,
     **_AS_BEFORE,
+    "R82": replace(
+        ROWS["R82"],
+        faults=dict.fromkeys(("lr", "group alpha", "group eps"), "defaults"),
+        also=(dict.fromkeys(("lr", "group alpha", "group eps"), "first group"),),
+    ),
+    "R83": replace(
+        ROWS["R83"], faults={"group eps": "first seen"}, also=({"lr": "first seen", "group eps": "first seen"},)
+    ),
     "E9v": replace(
         ROWS["E9v"],
         explanation="v is (1 − α)·g² in every step: the old v is lost. Change it in place (a new tensor has to be stored in "

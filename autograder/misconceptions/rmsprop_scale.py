@@ -119,7 +119,19 @@ def _wrong_dependence(fault: str) -> Callable[[Run, Tensor, Sequence[float]], fl
                 "mean absolute": lambda: max((one - plain).abs().mean() for one in scaled) / plain.abs().mean(),
                 "rms": lambda: max((one - plain).pow(2).mean().sqrt() for one in scaled) / plain.pow(2).mean().sqrt(),
                 "elementwise": lambda: max(((one - plain) / plain).abs().max() for one in scaled),
+                "elementwise, finite": lambda: max(
+                    ((one - plain) / plain).nan_to_num().abs().max() for one in scaled
+                ),
+                "elementwise, moved": lambda: max(
+                    ((one - plain)[1:] / plain[1:]).abs().max() for one in scaled
+                ),
                 "sum": lambda: sum(apart) / length,
+                "outermost": lambda: max((run(grads, s) - plain).abs().max() for s in (min(scales), max(scales))) / length,
+                "scaled by itself": lambda: max((run(s * grads, 1.0) - plain).abs().max() for s in scales) / length,
+                "length of the end": lambda: max(apart) / plain[-1].abs().max(),
+                "length, signed": lambda: max(apart) / plain.max(),
+                "always 0": lambda: torch.zeros(()),
+                "always 1": lambda: torch.ones(()),
             }[fault]()
         )  # fmt: skip
 
@@ -251,11 +263,12 @@ ROWS: dict[str, Row] = {
     ),
     "R68": Row(
         "one scale decides",
-        "You return the value of a single scale. The largest over all scales is asked for.",
+        "You return the value of a single scale, or look at the smallest and the largest only. The largest over all scales "
+        "is asked for.",
         _PROPERTY,
         {"dependence": "last"},
         coincides="for a run that is scale free, and for a single scale",
-        also=({"dependence": "first"},),
+        also=({"dependence": "first"}, {"dependence": "outermost"}),
     ),
     "R69": Row(
         "averaged over the scales",
@@ -309,5 +322,30 @@ ROWS: dict[str, Row] = {
         _PROPERTY,
         {"dependence": "elementwise"},
         coincides="for a run that is scale free",
+        also=({"dependence": "elementwise, finite"}, {"dependence": "elementwise, moved"}),
+    ),
+    "R86": Row(
+        "run is called with scaled gradients",
+        "You call run(c * grads, 1.0). run scales by itself: run(grads, c). A method may do with c more than multiply.",
+        "the docstring: run",
+        {"dependence": "scaled by itself"},
+        coincides="for methods that only see c·g",
+        by_rules=True,
+    ),
+    "R92": Row(
+        "divided by something else than the largest |w| of the run at scale 1",
+        "The denominator is the largest |w| over all steps and weights: not that of the last row, and not the largest w "
+        "without its absolute value.",
+        _PROPERTY,
+        {"dependence": "length of the end"},
+        coincides="for a run that is scale free",
+        also=({"dependence": "length, signed"},),
+    ),
+    "R87": Row(
+        "a constant",
+        "You return the same number whatever run does.",
+        _PROPERTY,
+        {"dependence": "always 0"},
+        also=({"dependence": "always 1"},),
     ),
 }
