@@ -91,7 +91,7 @@ QUIZZES = (
                 "a": "The scheduler does not know what an epoch is: it counts its own step() calls, and they come 500 times as "
                 "often as the schedule was made for.",
                 "b": "Nothing ends the schedule. torch's cosine goes on after total, and climbs again.",
-                "c": "Right. The warmup lasts 5 batches, the lr is 0 after 90 of them, in the middle of the first epoch, and "
+                "c": "Right. The warmup lasts 5 batches, the lr is 0 after 90 of them, early in the first epoch, and "
                 "from there it swings up and down every 170 batches. Either step once per epoch, or give warmup and total in "
                 "steps: 5·500 and 90·500.",
                 "d": "That is what stepping once per epoch would do with a schedule made for steps. Here it is the reverse.",
