@@ -927,6 +927,17 @@ def range_test_steepest(w0: Tensor, loss_fn: LossFn, lr_min: float, lr_max: floa
     return lrs[int(np.argmin(np.diff(_smoothed(np.log(losses))))) + 2] / 2
 
 
+def range_test_steepest_logarithm(w0: Tensor, loss_fn: LossFn, lr_min: float, lr_max: float, steps: int) -> float:
+    """Where the logarithm of the smoothed loss falls fastest."""
+    lrs, losses = _swept(w0, loss_fn, lr_min, lr_max, steps)
+    return lrs[int(np.argmin(np.gradient(np.log(_smoothed(losses))))) + 2]
+
+
+def _steepest_difference(w0: Tensor, loss_fn: LossFn, lr_min: float, lr_max: float, steps: int) -> float:
+    lrs, losses = _swept(w0, loss_fn, lr_min, lr_max, steps)
+    return lrs[int(np.argmin(np.diff(_smoothed(losses)))) + 2]
+
+
 def range_test_before_the_explosion(w0: Tensor, loss_fn: LossFn, lr_min: float, lr_max: float, steps: int) -> float:
     return _swept(w0, loss_fn, lr_min, lr_max, steps, explodes=20.0)[0][-1] / 20
 
@@ -1200,6 +1211,7 @@ ACCEPTED: dict[str, dict[str, Objects]] = {
         "a tenth of the lowest": (range_test,),
         "means at the ends": (range_test_with_means_at_the_ends,),
         "the steepest": (range_test_steepest,),
+        "the steepest of the smoothed": (range_test_steepest_logarithm,),
         "before the explosion": (range_test_before_the_explosion,),
         "with backward": (range_test_with_backward,),
     },
@@ -1412,6 +1424,7 @@ MUTANTS: Mutants = {
         ("S139", "w0 itself", (_on_w0_itself,)),
         ("S140", "a loss", (_the_loss,)),
         ("S177", "3e-3", (_one_number,)),
+        ("S181", "np.diff", (_steepest_difference,)),
         ("S178", "the first rise", (_until_the_first_rise,)),
         ("S179", "twice", (_asks_twice,)),
     ),

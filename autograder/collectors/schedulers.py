@@ -376,7 +376,8 @@ def _record_outcome(record: Record, problem: _Regression, lrs: Array, lr: float,
     record.fact(BEYOND, "yes" if beyond else "no")
     if not near and not beyond:
         record.fact(DIVERGES, "no" if final < start else "yes")
-        record.fact(SLOW, "yes" if inputs["target"] < final < start else "no")
+        where = "; it lies where the loss of the sweep was still flat" if problem.is_flat(lrs, lr) else ""
+        record.fact(SLOW, f"yes{where}" if inputs["target"] < final < start else "no")
 
 
 class _Regression:
@@ -424,6 +425,12 @@ class _Regression:
         if math.isfinite(value) and value == round(value) and 1 < value <= len(losses) and value != 10:
             return "a whole number, as a position in a list is; lrs[position] is the lr"
         return AN_LR
+
+    def is_flat(self, lrs: Array, lr: float) -> bool:
+        """Had the loss hardly fallen when the sweep was at this lr?"""
+        losses = [loss for _, _, loss in self.asked]
+        place = int(np.argmin(np.abs(np.log(lrs[lrs > 0]) - math.log(lr))))
+        return bool(np.mean(losses[max(place - 2, 0) : place + 3]) > 0.8 * np.mean(losses[:SMOOTH]))
 
     def full_loss(self, w: Tensor) -> float:
         return float(0.5 * ((self.X @ w - self.y) ** 2).mean())

@@ -691,6 +691,7 @@ def _chosen(how: str, lrs: list[float], losses: list[float], lr_min: float, lr_m
     lowest = lrs[smooth.index(min(smooth))]
     found: dict[str, float] = {
         "tenth": lowest / 10,
+        "steepest": lrs[_steepest(finite)],
         "lowest": lowest,
         "last": lrs[-1],
         "lr_max": lr_max,
@@ -702,6 +703,13 @@ def _chosen(how: str, lrs: list[float], losses: list[float], lr_min: float, lr_m
         "smooth loss": min(sum(finite[i : i + 5]) / 5 for i in range(max(len(finite) - 4, 1))),
     }
     return found[how] if how in found else float(how)
+
+
+def _steepest(losses: list[float]) -> int:
+    """Where the smoothed loss falls most, in its own unit."""
+    smooth = [sum(losses[i : i + 5]) / 5 for i in range(max(len(losses) - 4, 1))]
+    falls = [after - before for before, after in zip(smooth, smooth[1:], strict=False)]
+    return falls.index(min(falls)) + 2 if falls else 0
 
 
 _SWEEP, _CHOICE = "equation (6.16)", "section 8, the paragraph on the choice"
@@ -777,6 +785,14 @@ RANGE_ROWS: dict[str, Row] = {
         _CHOICE,
         {"choose": "0.001"},
         also=tuple({"choose": lr} for lr in ("0.0001", "0.01", "0.1", "1.0", "10.0")),
+    ),
+    "S181": Row(
+        "the loss itself is differenced, not its logarithm",
+        "The largest difference of the losses is found where the losses are large: in the noise of the flat part, before "
+        "anything is learned. Take differences of the logarithm of the smoothed loss.",
+        _CHOICE,
+        {"choose": "steepest"},
+        coincides="where the noise is small",
     ),
     "S178": Row(
         "the sweep stops too early",
