@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
@@ -708,7 +709,7 @@ def _chosen(how: str, lrs: list[float], losses: list[float], lr_min: float, lr_m
 def _steepest(losses: list[float]) -> int:
     """Where the smoothed loss falls most, in its own unit."""
     smooth = [sum(losses[i : i + 5]) / 5 for i in range(max(len(losses) - 4, 1))]
-    falls = [after - before for before, after in zip(smooth, smooth[1:], strict=False)]
+    falls = [after - before for before, after in pairwise(smooth)]
     return falls.index(min(falls)) + 2 if falls else 0
 
 
