@@ -312,6 +312,7 @@ LOWEST, BEYOND = (
 DIVERGES, SLOW = "training with it diverges", "training with it is too slow"
 FIRST_LRS, FIRST, SMOOTH = "the first three lrs of the sweep", 3, 5
 RETURNED, AN_LR = "what is returned", "an lr"
+ASKED = "the loss is evaluated"
 LENGTH, ENOUGH = "length of the sweep", "until the loss has exploded, or to the end"
 
 
@@ -335,7 +336,9 @@ def range_test(case: Case, objects: Sequence[Any], record: Record) -> None:
     record.fact(START, UNCHANGED if np.array_equal(w0.detach().numpy(), inputs["w0"]) else "changed; work on a copy")
     record.fact(EVALUATIONS, float(len(problem.asked)))
     lrs = problem.sweep()
-    _sweep_can_be_read(problem, lrs, inputs)
+    twice = bool(len(lrs) >= FIRST and lrs[0] == 0 and lrs[1:4].any())
+    record.fact(ASKED, f"{'twice' if twice else 'once'} at each weight")
+    _sweep_can_be_read(problem, lrs, twice, inputs)
     record.fact(RETURNED, problem.what_it_is(lr))
     record.array(FIRST_LRS, lrs[:FIRST])
     short = len(lrs) < inputs["watch"]
@@ -352,11 +355,11 @@ def range_test(case: Case, objects: Sequence[Any], record: Record) -> None:
         _record_outcome(record, problem, lrs, lr, inputs)
 
 
-def _sweep_can_be_read(problem: _Regression, lrs: Array, inputs: Mapping[str, Any]) -> None:
+def _sweep_can_be_read(problem: _Regression, lrs: Array, twice: bool, inputs: Mapping[str, Any]) -> None:
     """Raise ProtocolError for a sweep whose steps cannot be told from its evaluations."""
     times = f"range_test evaluated loss_fn {len(problem.asked)} times"
     if len(lrs) >= FIRST:
-        if lrs[0] == 0 and lrs[1:4].any():
+        if twice:
             raise ProtocolError(f"{times}, twice at the same weight; one evaluation per step gives loss and gradient")
         return
     if not len(lrs):
