@@ -928,9 +928,9 @@ def range_test_steepest(w0: Tensor, loss_fn: LossFn, lr_min: float, lr_max: floa
 
 
 def range_test_steepest_logarithm(w0: Tensor, loss_fn: LossFn, lr_min: float, lr_max: float, steps: int) -> float:
-    """Where the logarithm of the smoothed loss falls fastest."""
+    """Half the lr where the logarithm of the smoothed loss falls fastest."""
     lrs, losses = _swept(w0, loss_fn, lr_min, lr_max, steps)
-    return lrs[int(np.argmin(np.gradient(np.log(_smoothed(losses))))) + 2]
+    return lrs[int(np.argmin(np.gradient(np.log(_smoothed(losses))))) + 2] / 2
 
 
 def _steepest_difference(w0: Tensor, loss_fn: LossFn, lr_min: float, lr_max: float, steps: int) -> float:

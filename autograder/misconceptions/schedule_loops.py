@@ -790,7 +790,7 @@ RANGE_ROWS: dict[str, Row] = {
     "S181": Row(
         "the loss itself is differenced, not its logarithm",
         "The largest difference of the losses is found where the losses are large: in the noise of the flat part, before "
-        "anything is learned. Take differences of the logarithm of the smoothed loss.",
+        "anything is learned. Take differences of the logarithm of the smoothed loss, and half the lr.",
         _CHOICE,
         {"choose": "steepest"},
         coincides="where the noise is small",
