@@ -363,6 +363,14 @@ _ADVICE = (
 _STEP_POWER = re.compile(r"beta|bias|\*\*\s*\(?(t|step)\b")
 
 
+#: Names without which a line has nothing to do with parameters and their gradients.
+_OPTIMIZER = re.compile(r"step|grad|param|group|state|closure|\bself\b|\bp\b")
+
+
+def _may_be_an_optimizer(problem: Problem) -> bool:
+    return not problem.frames or any(_OPTIMIZER.search(f"{f.function} {f.source}") for f in problem.frames)
+
+
 def advice(problem: Problem) -> str:
     """One line on what usually causes such an exception, or ""."""
     if problem.type == "KeyError" and any(frame.function == "load_state_dict" for frame in problem.frames):
@@ -370,6 +378,8 @@ def advice(problem: Problem) -> str:
     text = f"{problem.type}: {problem.message}"
     if problem.type == "ZeroDivisionError" and any(_STEP_POWER.search(frame.source) for frame in problem.frames):
         return "A divisor is 0 in this case. One such as 1 − β**t is 0 for t = 0: count steps from 1."
+    if "NoneType" in problem.message and not _may_be_an_optimizer(problem):
+        return "Something is None here that should have a value."
     for pattern, words in _ADVICE:
         if re.search(pattern, problem.message) or re.search(pattern, text):
             return words

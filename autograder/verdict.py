@@ -353,6 +353,12 @@ def _scale(got: Array, expected: Array, stepped: bool) -> float:
     return max(displacement(got, stepped), displacement(expected, stepped), 1e-300)
 
 
+def _scale_of_place(got: Array, expected: Array, stepped: bool) -> float:
+    """By which the first departure is looked for: what explodes later does not hide where it began."""
+    size = max(displacement(expected, stepped), displacement(expected, False))
+    return size if 0 < size < 1e-6 * displacement(got, stepped) else _scale(got, expected, stepped)
+
+
 def displacement(array: Array, stepped: bool) -> float:
     """The largest finite distance from the start (trajectories) or from 0 (single arrays)."""
     moved = array.astype(_wide(array)) - (array[0] if stepped else 0.0)
@@ -371,7 +377,7 @@ def first_departure(found: Evidence, expected: Evidence, tolerance: float) -> De
             continue
         stepped = name in expected.stepped
         with np.errstate(over="ignore"):
-            relative = _difference(got, array) / _scale(got, array, stepped)
+            relative = _difference(got, array) / _scale_of_place(got, array, stepped)
         outside = relative > tolerance
         if not outside.any():
             continue

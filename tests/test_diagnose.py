@@ -104,6 +104,13 @@ def test_a_division_by_zero_is_about_steps_only_where_a_power_of_beta_stands(lin
     assert ("count steps from 1" in words) == counts
 
 
+@pytest.mark.parametrize(("line", "about"), [("w -= lr * p.grad", True), ("last = last * gamma", False)])
+def test_none_is_about_gradients_only_where_parameters_may_be(line: str, about: bool) -> None:
+    words = advice(Problem("raised", "TypeError", "'NoneType' and 'float'", (Frame("exponential", 3, line),)))
+    assert ("p.grad" in words) == about
+    assert "None" in words
+
+
 def _adam() -> CodeExercise:
     exercise = REGISTRY["adam.adam"]
     assert isinstance(exercise, CodeExercise)

@@ -191,8 +191,8 @@ def restarts_from_a_list(t: int, base_lr: float, T_0: int, T_mult: int, eta_min:
 
 
 def cyclic(t: int, base_lr: float, max_lr: float, step_size_up: int, step_size_down: int) -> float:
-    u = t % (step_size_up + step_size_down)
-    share = u / step_size_up if u <= step_size_up else 1 - (u - step_size_up) / step_size_down
+    tau = t % (step_size_up + step_size_down)
+    share = tau / step_size_up if tau <= step_size_up else 1 - (tau - step_size_up) / step_size_down
     return base_lr + (max_lr - base_lr) * share
 
 
@@ -437,6 +437,49 @@ def _wsd_falls_through(t: int, base_lr: float, warmup: int, stable: int, decay: 
     return base_lr
 
 
+def _poly_short(t: int, base_lr: float, total_iters: int, power: float) -> float:
+    return float(base_lr * (1 - min(t, total_iters - 1) / total_iters) ** power)
+
+
+def _cyclic_of_two_ups(t: int, base_lr: float, max_lr: float, step_size_up: int, step_size_down: int) -> float:
+    u = t % (2 * step_size_up)
+    if u <= step_size_up:
+        return base_lr + (max_lr - base_lr) * u / step_size_up
+    return max_lr - (max_lr - base_lr) * (u - step_size_up) / step_size_down
+
+
+def _cyclic_down_by_up(t: int, base_lr: float, max_lr: float, step_size_up: int, step_size_down: int) -> float:
+    u = t % (step_size_up + step_size_down)
+    return base_lr + (max_lr - base_lr) * (1 - abs(u - step_size_up) / step_size_up)
+
+
+def _linear_ramp(
+    t: int, max_lr: float, total_steps: int, pct_start: float, div_factor: float, final_div_factor: float
+) -> float:
+    top, first = pct_start * total_steps - 1, max_lr / div_factor
+    if t <= top:
+        return first + (max_lr - first) * t / top
+    return one_cycle(t, max_lr, total_steps, pct_start, div_factor, final_div_factor)
+
+
+def _warm_cut_off(t: int, base_lr: float, warmup: int, total: int, start_factor: float) -> float:
+    if t < warmup:
+        return base_lr * max(start_factor, t / warmup)
+    return cosine(t - warmup, base_lr, total - warmup, 0.0)
+
+
+def _warm_one_on(t: int, base_lr: float, warmup: int, total: int, start_factor: float) -> float:
+    if t < warmup:
+        return base_lr * (start_factor + (1 - start_factor) * (t + 1) / warmup)
+    return cosine(t - warmup, base_lr, total - warmup, 0.0)
+
+
+def _wsd_late(t: int, base_lr: float, warmup: int, stable: int, decay: int, start_factor: float) -> float:
+    if t <= warmup + stable:
+        return wsd(t, base_lr, warmup, stable, decay, start_factor)
+    return base_lr * max(1 - (t - 1 - warmup - stable) / decay, 0.0)
+
+
 # --- schedule.plateau: one student's class, with the places where students differ -----------------------------------
 
 
@@ -573,6 +616,60 @@ class _AlwaysMin(ReduceOnPlateau):
     def better(self, metric: float) -> bool:
         best = abs(self.best) if math.isinf(self.best) else self.best
         return metric < (best * (1 - self.threshold) if self.threshold_mode == "rel" else best - self.threshold)
+
+
+class _NotesEveryImprovement(ReduceOnPlateau):
+    def step(self, metric: Any) -> None:
+        metric = float(metric)
+        super().step(metric)
+        if metric < self.best if self.mode == "min" else metric > self.best:
+            self.best = metric
+
+
+class _AlwaysMinus(ReduceOnPlateau):
+    def better(self, metric: float) -> bool:
+        bound = self.best * (1 - self.threshold) if self.threshold_mode == "rel" else self.best - self.threshold
+        return metric < bound if self.mode == "min" else metric > bound
+
+
+class _OfAbsoluteSize(ReduceOnPlateau):
+    def better(self, metric: float) -> bool:
+        if math.isinf(self.best):
+            return super().better(metric)
+        sign = -1 if self.mode == "min" else 1
+        change = sign * self.threshold * (abs(self.best) if self.threshold_mode == "rel" else 1)
+        return sign * metric > sign * (self.best + change)
+
+
+class _EqualIsBetter(ReduceOnPlateau):
+    def better(self, metric: float) -> bool:
+        sign = -1 if self.mode == "min" else 1
+        change = sign * self.threshold
+        bound = self.best * (1 + change) if self.threshold_mode == "rel" else self.best + change
+        return sign * metric >= sign * bound
+
+
+class _EpsIsEnough(ReduceOnPlateau):
+    def reduce(self) -> None:
+        for group, low in zip(self.optimizer.param_groups, self.min_lrs, strict=True):
+            new = max(group["lr"] * self.factor, low)
+            if group["lr"] - new >= self.eps:
+                group["lr"] = new
+
+
+class _OneLrForAll(ReduceOnPlateau):
+    def reduce(self) -> None:
+        old = self.optimizer.param_groups[0]["lr"]
+        for group, low in zip(self.optimizer.param_groups, self.min_lrs, strict=True):
+            new = max(old * self.factor, low)
+            if old - new > self.eps:
+                group["lr"] = new
+
+
+class _KeepsTheGroups(ReduceOnPlateau):
+    def __init__(self, optimizer: torch.optim.Optimizer, *given: Any, **options: Any) -> None:
+        super().__init__(optimizer, *given, **options)
+        self.groups = optimizer.param_groups
 
 
 class _ComparesWithTheLast(ReduceOnPlateau):
@@ -752,6 +849,37 @@ class _ForgetsTheBase(Scheduler):
         self.write()
 
 
+class _SavesOnlyT(Scheduler):
+    """The base lrs are read from the groups, which the optimizer may not have loaded yet."""
+
+    def write(self) -> None:
+        self.last = [self.schedule(self.t, group["initial_lr"]) for group in self.optimizer.param_groups]
+        for group, lr in zip(self.optimizer.param_groups, self.last, strict=True):
+            group["lr"] = lr
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"t": self.t}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.t = state["t"]
+        self.write()
+
+
+class _Pops(Scheduler):
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.t, self.base_lrs = state.pop("t"), state.pop("base_lrs")
+        self.write()
+
+
+class _FlagOfItsOwn(Scheduler):
+    called = False
+
+    def look(self) -> None:
+        if not self.called and not self.stepped:
+            warnings.warn("call optimizer.step() before scheduler.step()", stacklevel=3)
+        self.called = True
+
+
 class _WritesLater(Scheduler):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.t, self.base_lrs = state["t"], state["base_lrs"]
@@ -786,10 +914,28 @@ def range_test(w0: Tensor, loss_fn: LossFn, lr_min: float, lr_max: float, steps:
     return lrs[int(np.argmin(_smoothed(losses))) + 2] / 10
 
 
+def range_test_with_means_at_the_ends(w0: Tensor, loss_fn: LossFn, lr_min: float, lr_max: float, steps: int) -> float:
+    """Works from the first loss on, however early the run explodes."""
+    lrs, losses = _swept(w0, loss_fn, lr_min, lr_max, steps)
+    smooth = [float(np.mean(losses[max(i - 2, 0) : i + 3])) for i in range(len(losses))]
+    return lrs[smooth.index(min(smooth))] / 10
+
+
 def range_test_steepest(w0: Tensor, loss_fn: LossFn, lr_min: float, lr_max: float, steps: int) -> float:
     """Where the logarithm of the loss falls fastest."""
     lrs, losses = _swept(w0, loss_fn, lr_min, lr_max, steps)
     return lrs[int(np.argmin(np.diff(_smoothed(np.log(losses))))) + 2] / 2
+
+
+def range_test_steepest_logarithm(w0: Tensor, loss_fn: LossFn, lr_min: float, lr_max: float, steps: int) -> float:
+    """Half the lr where the logarithm of the smoothed loss falls fastest."""
+    lrs, losses = _swept(w0, loss_fn, lr_min, lr_max, steps)
+    return lrs[int(np.argmin(np.gradient(np.log(_smoothed(losses))))) + 2] / 2
+
+
+def _steepest_difference(w0: Tensor, loss_fn: LossFn, lr_min: float, lr_max: float, steps: int) -> float:
+    lrs, losses = _swept(w0, loss_fn, lr_min, lr_max, steps)
+    return lrs[int(np.argmin(np.diff(_smoothed(losses)))) + 2]
 
 
 def range_test_before_the_explosion(w0: Tensor, loss_fn: LossFn, lr_min: float, lr_max: float, steps: int) -> float:
@@ -853,6 +999,37 @@ def _the_loss(w0: Tensor, loss_fn: LossFn, lr_min: float, lr_max: float, steps: 
     return min(_swept(w0, loss_fn, lr_min, lr_max, steps)[1])
 
 
+def _one_number(w0: Tensor, loss_fn: LossFn, lr_min: float, lr_max: float, steps: int) -> float:
+    _swept(w0, loss_fn, lr_min, lr_max, steps)
+    return 3e-3
+
+
+def _until_the_first_rise(w0: Tensor, loss_fn: LossFn, lr_min: float, lr_max: float, steps: int) -> float:
+    w, before = w0.clone(), math.inf
+    for k in range(steps):
+        lr = lr_min * (lr_max / lr_min) ** (k / (steps - 1))
+        w.requires_grad_()
+        loss = loss_fn(w)
+        if loss.item() > before:
+            return lr / 10
+        before = loss.item()
+        w = (w - lr * torch.autograd.grad(loss, w)[0]).detach()
+    return lr_max / 10
+
+
+def _asks_twice(w0: Tensor, loss_fn: LossFn, lr_min: float, lr_max: float, steps: int) -> float:
+    w, tried = w0.clone(), []
+    for k in range(steps):
+        lr = lr_min * (lr_max / lr_min) ** (k / (steps - 1))
+        value = loss_fn(w).item()
+        if tried and not value < 4 * min(tried)[0]:
+            break
+        tried.append((value, lr))
+        w.requires_grad_()
+        w = (w - lr * torch.autograd.grad(loss_fn(w), w)[0]).detach()
+    return min(tried)[1] / 10
+
+
 # --- schedule.log_uniform -------------------------------------------------------------------------------------------
 
 
@@ -888,6 +1065,14 @@ def _only_the_exponent(low: float, high: float, n: int, generator: torch.Generat
 
 def _without_generator(low: float, high: float, n: int, generator: torch.Generator) -> Tensor:
     return low * (high / low) ** torch.rand(n)
+
+
+def _grid_in_any_order(low: float, high: float, n: int, generator: torch.Generator) -> Tensor:
+    return torch.logspace(math.log10(low), math.log10(high), n)[torch.randperm(n, generator=generator)]
+
+
+def _drawn_once(low: float, high: float, n: int, generator: torch.Generator) -> Tensor:
+    return torch.full((n,), low * (high / low) ** torch.rand(1, generator=generator).item())
 
 
 def _log_spaced(low: float, high: float, n: int, generator: torch.Generator) -> Tensor:
@@ -1024,7 +1209,9 @@ ACCEPTED: dict[str, dict[str, Objects]] = {
     },
     "schedule.range_test": {
         "a tenth of the lowest": (range_test,),
+        "means at the ends": (range_test_with_means_at_the_ends,),
         "the steepest": (range_test_steepest,),
+        "the steepest of the smoothed": (range_test_steepest_logarithm,),
         "before the explosion": (range_test_before_the_explosion,),
         "with backward": (range_test_with_backward,),
     },
@@ -1051,6 +1238,8 @@ MUTANTS: Mutants = {
         ("S16", "a memory", (_Remembers(),)),
         ("S14", "a factor", (lambda t, base_lr, step_size, gamma: gamma ** (t // step_size),)),
         ("S13", "from 1", (lambda t, base_lr, step_size, gamma: base_lr * gamma ** ((t + 1) // step_size),)),
+        ("S162", "ceil", (lambda t, base_lr, step_size, gamma: base_lr * gamma ** -(-t // step_size),)),
+        ("S163", "t - 1", (lambda t, base_lr, step_size, gamma: base_lr * gamma ** math.floor((t - 1) / step_size),)),
     ),
     "schedule.multistep": (
         ("S8", "a strict if", (_multi_late,)),
@@ -1081,6 +1270,7 @@ MUTANTS: Mutants = {
         ("S35", "no brackets", (lambda t, base_lr, decay_rate: base_lr / 1 + decay_rate * t,)),
         ("S34", "times", (lambda t, base_lr, decay_rate: base_lr + base_lr * decay_rate * t,)),
         ("S33", "a line", (lambda t, base_lr, decay_rate: base_lr - base_lr * decay_rate * t,)),
+        ("S164", "k / (k + t)", (lambda t, base_lr, decay_rate: base_lr / (1 + t / decay_rate),)),
     ),
     "schedule.staircase": (
         ("S17", "not whole", (lambda t, base_lr, decay_rate, interval: base_lr / (1 + decay_rate * t / interval),)),
@@ -1094,6 +1284,11 @@ MUTANTS: Mutants = {
             "S18",
             "rounded",
             (lambda t, base_lr, decay_rate, interval: base_lr / (1 + decay_rate * round(t / interval)),),
+        ),
+        (
+            "S162",
+            "ceil",
+            (lambda t, base_lr, decay_rate, interval: base_lr / (1 + decay_rate * -(-t // interval)),),
         ),
         (
             "S7",
@@ -1121,6 +1316,12 @@ MUTANTS: Mutants = {
             "S47",
             "a saw",
             (lambda t, base_lr, total_iters, power: base_lr * (1 - t / total_iters % 1.0) ** power,),
+        ),
+        ("S165", "held too early", (_poly_short,)),
+        (
+            "S46",
+            "total_iters - 1",
+            (lambda t, base_lr, total_iters, power: base_lr * (1 - min(t, total_iters) / (total_iters - 1)) ** power,),
         ),
         (
             "S2",
@@ -1156,17 +1357,22 @@ MUTANTS: Mutants = {
         ("S70", "from the top", (_cycle_of(lambda b, m, up, down: (m, b, up, down)),)),
         ("S71", "on top", (_cycle_of(lambda b, m, up, down: (b, b + m, up, down)),)),
         ("S73", "one cycle", (_only_once,)),
+        ("S166", "2 * step_size_up", (_cyclic_of_two_ups,)),
+        ("S167", "down by up", (_cyclic_down_by_up,)),
     ),
     "schedule.one_cycle": (
         ("S78", "none", (_one_cycle_wrong(0, 0),)),
         ("S79", "one of two", (_one_cycle_wrong(0, 1),)),
         ("S80", "from the top", (_one_cycle_wrong(1, 1, "max"),)),
+        ("S81", "a linear ramp", (_linear_ramp,)),
         ("S13", "early", (lambda t, *given, **named: one_cycle(t + 1, *given, **named),)),
     ),
     "schedule.warmup_cosine": (
         ("S4", "from 0", (_warm_at_once,)),
         ("S5", "T_max = total", (_warm_too_long,)),
         ("S88", "t in the cosine", (_warm_jumps,)),
+        ("S168", "max", (_warm_cut_off,)),
+        ("S169", "t + 1", (_warm_one_on,)),
         (
             "S6",
             "held",
@@ -1178,6 +1384,7 @@ MUTANTS: Mutants = {
         ("S95", "goes on", (_wsd_goes_on,)),
         ("S96", "from the start", (_wsd_of(lambda b, w, s, d, f: (b, w, max(s - w, 0), d, f)),)),
         ("S100", "falls through", (_wsd_falls_through,)),
+        ("S170", "t - 1 in the decay", (_wsd_late,)),
     ),
     "schedule.plateau": (
         ("S101", ">=", (_Impatient,)),
@@ -1186,6 +1393,13 @@ MUTANTS: Mutants = {
         ("S118", "no eps", (_NoEps,)),
         ("S105", "always min", (_AlwaysMin,)),
         ("S106", "the last", (_ComparesWithTheLast,)),
+        ("S171", "every improvement", (_NotesEveryImprovement,)),
+        ("S172", "always minus", (_AlwaysMinus,)),
+        ("S173", "abs(best)", (_OfAbsoluteSize,)),
+        ("S108", "<=", (_EqualIsBetter,)),
+        ("S174", ">= eps", (_EpsIsEnough,)),
+        ("S114", "one lr for all", (_OneLrForAll,)),
+        ("S128", "self.groups", (_KeepsTheGroups,)),
     ),
     "schedule.protocol": (
         ("S1", "t + 1", (_SkipsTheFirst,)),
@@ -1198,6 +1412,9 @@ MUTANTS: Mutants = {
         ("S127", "no base", (_ForgetsTheBase,)),
         ("S128", "everything", (_SavesAll,)),
         ("S130", "writes later", (_WritesLater,)),
+        ("S127", "only t", (_SavesOnlyT,)),
+        ("S176", "pop", (_Pops,)),
+        ("S175", "a flag", (_FlagOfItsOwn,)),
     ),
     "schedule.range_test": (
         ("S132", "the lowest", (_at_the_lowest,)),
@@ -1206,6 +1423,10 @@ MUTANTS: Mutants = {
         ("S136", "no steps", (_without_steps,)),
         ("S139", "w0 itself", (_on_w0_itself,)),
         ("S140", "a loss", (_the_loss,)),
+        ("S177", "3e-3", (_one_number,)),
+        ("S181", "np.diff", (_steepest_difference,)),
+        ("S178", "the first rise", (_until_the_first_rise,)),
+        ("S179", "twice", (_asks_twice,)),
     ),
     "schedule.log_uniform": (
         ("S143", "uniform_", (_uniform,)),
@@ -1213,6 +1434,8 @@ MUTANTS: Mutants = {
         ("S145", "the exponent", (_only_the_exponent,)),
         ("S149", "no generator", (_without_generator,)),
         ("S150", "logspace", (_log_spaced,)),
+        ("S150", "randperm", (_grid_in_any_order,)),
+        ("S180", "one draw", (_drawn_once,)),
     ),
     "schedule.tensor_lr": (
         ("F2", "item", (_fetches,)),

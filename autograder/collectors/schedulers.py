@@ -111,6 +111,8 @@ def _record_lrs(record: Record, title: str, opt: torch.optim.Optimizer) -> None:
 
 UNINTERRUPTED, RESUMED, SAVED = "lr without the break", "lr after resuming", "state_dict()"
 PLAIN = "numbers, texts, None, and lists and dicts of them"
+#: The fact about the metric that a plateau keeps: a mistake of its own among those that a state can hold.
+BEST = "best in state_dict()"
 
 
 def _saved(scheduler: Any, record: Record) -> Any:
@@ -122,9 +124,11 @@ def _saved(scheduler: Any, record: Record) -> Any:
         there = json.loads(json.dumps(state))
     except (TypeError, ValueError):
         odd = next((key for key, value in state.items() if not _is_plain(value)), "?")
-        record.fact(SAVED, f"holds {_kind(state.get(odd))} under {odd!r}, which no file can keep for another process")
+        name = BEST if odd == "best" else SAVED
+        record.fact(name, f"holds {_kind(state.get(odd))} under {odd!r}, which no file can keep for another process")
         return None
     record.fact(SAVED, PLAIN)
+    record.fact(BEST, PLAIN)
     return there
 
 
@@ -172,6 +176,8 @@ def plateau(case: Case, objects: Sequence[Any], record: Record) -> None:
 
 #: The fact about a warning, and what is right when the order is wrong or right.
 WARNED = "warnings of the first scheduler.step()"
+WARNED_AGAIN = "warnings after the break"
+CHECKPOINT = "the dict that load_state_dict is given"
 TOLD = "the schedule is asked with"
 
 
@@ -181,7 +187,7 @@ def protocol(case: Case, objects: Sequence[Any], record: Record) -> None:
     order    "right", "wrong" (scheduler.step() comes first), "late" (only the second round is the wrong way round) or
              "twice" (two scheduler.step() before any optimizer.step())
     stop     a second scheduler with optimizer takes over there (`load_first`: "optimizer" or "scheduler"; `other_lrs`:
-             what the second optimizer was made with)
+             what the second optimizer was made with; `skipped`: its first step() finds no optimizer.step() before it)
     meddle   steps after which somebody else changes every lr
     second   after that many steps another scheduler is made for the same optimizer
     The schedule is lr(t) = base_lr · factors[t] + offset. Recorded: the lr of every group that each optimizer.step()
@@ -249,7 +255,7 @@ class _Run:
 
     def note(self) -> None:
         last = self.scheduler.get_last_lr()
-        if isinstance(last, Tensor) or not isinstance(last, Sequence):
+        if not isinstance(last, list):
             raise ProtocolError(f"get_last_lr() should return a list, one lr per group, not {_kind(last)}")
         if len(last) != len(self.opt.param_groups):
             raise ProtocolError(f"get_last_lr() should return {len(self.opt.param_groups)} lrs, not {len(last)}")
@@ -264,21 +270,32 @@ def _take_over(run: _Run, inputs: Mapping[str, Any], record: Record) -> None:
         return
     opt = _driven(inputs.get("other_lrs", inputs["lrs"]))
     scheduler = run.cls(opt, run.schedule)
+    given = copy.deepcopy(state)
     if inputs.get("load_first") == "scheduler":
         scheduler.load_state_dict(state)
+        for i, lr in enumerate(scheduler.get_last_lr()):
+            record.array(f"get_last_lr()[{i}] between the two loads", _number("get_last_lr", lr))
         opt.load_state_dict(saved)
     else:
         opt.load_state_dict(saved)
         if inputs.get("load_first") == "remade":  # made once more: the constructor finds the loaded optimizer
             scheduler = run.cls(opt, run.schedule)
         scheduler.load_state_dict(state)
+    kept = state == given
+    record.fact(
+        CHECKPOINT, UNCHANGED if kept else "changed by loading; it belongs to the caller, who may load it again"
+    )
     for i, lr in enumerate(scheduler.get_last_lr()):
         record.array(f"get_last_lr()[{i}] after loading", _number("get_last_lr", lr))
     for number in range(inputs["stop"], inputs["steps"]):
         for title, one, driver in ((UNINTERRUPTED, run.opt, run.scheduler), (RESUMED, opt, scheduler)):
             _record_lrs(record, title, one)
-            one.step()
-            driver.step()
+            if not (inputs.get("skipped") and number == inputs["stop"]):
+                one.step()
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                driver.step()
+            record.first(WARNED_AGAIN, "some; t is not 0 any more" if caught else "none", "none")
         if number in inputs.get("meddle", ()):
             for group in (*run.opt.param_groups, *opt.param_groups):
                 group["lr"] = 7.0
@@ -294,6 +311,9 @@ LOWEST, BEYOND = (
 )
 DIVERGES, SLOW = "training with it diverges", "training with it is too slow"
 FIRST_LRS, FIRST, SMOOTH = "the first three lrs of the sweep", 3, 5
+RETURNED, AN_LR = "what is returned", "an lr"
+ASKED = "the loss is evaluated"
+LENGTH, ENOUGH = "length of the sweep", "until the loss has exploded, or to the end"
 
 
 def range_test(case: Case, objects: Sequence[Any], record: Record) -> None:
@@ -316,13 +336,14 @@ def range_test(case: Case, objects: Sequence[Any], record: Record) -> None:
     record.fact(START, UNCHANGED if np.array_equal(w0.detach().numpy(), inputs["w0"]) else "changed; work on a copy")
     record.fact(EVALUATIONS, float(len(problem.asked)))
     lrs = problem.sweep()
-    if len(lrs) < FIRST:
-        raise ProtocolError(
-            f"range_test evaluated loss_fn {len(problem.asked)} times; it should take a step of gradient descent after "
-            "each of its evaluations"
-        )
+    twice = bool(len(lrs) >= FIRST and lrs[0] == 0 and lrs[1:4].any())
+    record.fact(ASKED, f"{'twice' if twice else 'once'} at each weight")
+    _sweep_can_be_read(problem, lrs, twice, inputs)
+    record.fact(RETURNED, problem.what_it_is(lr))
     record.array(FIRST_LRS, lrs[:FIRST])
-    if len(lrs) < inputs["watch"]:
+    short = len(lrs) < inputs["watch"]
+    record.fact(LENGTH, f"{len(problem.asked)} of {inputs['steps']} steps" if short else ENOUGH)
+    if short:
         return  # the rest of it is missing, and its lr is chance
     record.trajectory(SWEEP, np.concatenate([[0.0], lrs[: inputs["watch"]]]))
     ratios = lrs[1 : inputs["watch"]] / np.where(lrs[: inputs["watch"] - 1] == 0, math.nan, lrs[: inputs["watch"] - 1])
@@ -332,6 +353,20 @@ def range_test(case: Case, objects: Sequence[Any], record: Record) -> None:
     record.fact(BELOW, "yes" if lr < inputs["lr_max"] else "no")
     if inputs["lr_min"] < lr < inputs["lr_max"]:
         _record_outcome(record, problem, lrs, lr, inputs)
+
+
+def _sweep_can_be_read(problem: _Regression, lrs: Array, twice: bool, inputs: Mapping[str, Any]) -> None:
+    """Raise ProtocolError for a sweep whose steps cannot be told from its evaluations."""
+    times = f"range_test evaluated loss_fn {len(problem.asked)} times"
+    if len(lrs) >= FIRST:
+        if twice:
+            raise ProtocolError(f"{times}, twice at the same weight; one evaluation per step gives loss and gradient")
+        return
+    if not len(lrs):
+        raise ProtocolError(f"{times}; it should take a step of gradient descent after each of its evaluations")
+    if lrs[0] ** 2 > inputs["lr_min"] * inputs["lr_max"]:
+        raise ProtocolError(f"{times}; its first step has the lr {lrs[0]:.3g}, far above lr_min")
+    raise ProtocolError(f"{times} and stopped; the sweep goes on until the loss has exploded")
 
 
 def _record_outcome(record: Record, problem: _Regression, lrs: Array, lr: float, inputs: Mapping[str, Any]) -> None:
@@ -344,7 +379,8 @@ def _record_outcome(record: Record, problem: _Regression, lrs: Array, lr: float,
     record.fact(BEYOND, "yes" if beyond else "no")
     if not near and not beyond:
         record.fact(DIVERGES, "no" if final < start else "yes")
-        record.fact(SLOW, "yes" if inputs["target"] < final < start else "no")
+        where = "; it lies where the loss of the sweep was still flat" if problem.is_flat(lrs, lr) else ""
+        record.fact(SLOW, f"yes{where}" if inputs["target"] < final < start else "no")
 
 
 class _Regression:
@@ -383,6 +419,22 @@ class _Regression:
         places = {int(np.argmin(losses)), int(np.argmin(smooth)) + SMOOTH // 2}
         return [float(lrs[i]) for i in places if i < len(lrs)] or [float(lrs[-1])]
 
+    def what_it_is(self, value: float) -> str:
+        """`AN_LR`, unless the number is one of the losses, or a place in a list of them."""
+        losses = np.array([loss for _, _, loss in self.asked])
+        smooth = np.convolve(losses, np.ones(SMOOTH) / SMOOTH, mode="valid") if len(losses) >= SMOOTH else losses
+        if np.isclose(np.concatenate([losses, smooth]), value, rtol=1e-9, atol=0).any():
+            return "a loss; lrs[position] is the lr at which it was measured"
+        if math.isfinite(value) and value == round(value) and 1 < value <= len(losses) and value != 10:
+            return "a whole number, as a position in a list is; lrs[position] is the lr"
+        return AN_LR
+
+    def is_flat(self, lrs: Array, lr: float) -> bool:
+        """Had the loss hardly fallen when the sweep was at this lr?"""
+        losses = [loss for _, _, loss in self.asked]
+        place = int(np.argmin(np.abs(np.log(lrs[lrs > 0]) - math.log(lr))))
+        return bool(np.mean(losses[max(place - 2, 0) : place + 3]) > 0.8 * np.mean(losses[:SMOOTH]))
+
     def full_loss(self, w: Tensor) -> float:
         return float(0.5 * ((self.X @ w - self.y) ** 2).mean())
 
@@ -415,14 +467,14 @@ def log_uniform(case: Case, objects: Sequence[Any], record: Record) -> None:
     other = _drawn(draw(low, high, n, torch.Generator().manual_seed(inputs["seed"] + 1)), n)
     next_ = _drawn(draw(low, high, n, generator), n)
     record.fact("the same seed again", "the same numbers" if np.array_equal(values, again) else "other numbers")
-    moved = not np.array_equal(values, other) and not np.array_equal(values, next_)
+    moved = not any(np.array_equal(np.sort(values), np.sort(more)) for more in (other, next_))
     record.fact("another seed, or the same generator again", "other numbers" if moved else "the same numbers")
     slack = 1e-6 * high
     outside = int(((values < low - 1e-6 * low) | (values > high + slack) | ~np.isfinite(values)).sum())
     record.fact("numbers outside low … high", "none" if outside == 0 else f"{outside} of {n}")
+    alike = len(np.unique(values)) < (n / 2 if n >= 1000 else min(n, 2))
+    record.fact("numbers that come again and again", "most of them" if alike else "few")
     if n >= 1000:
-        alike = len(np.unique(values)) < n / 2
-        record.fact("numbers that come again and again", "most of them" if alike else "few")
         with np.errstate(all="ignore"):
             places = (np.log(np.abs(values)) - math.log(low)) / (math.log(high) - math.log(low))
         record.array(QUANTILES, np.quantile(places, np.linspace(0.05, 0.95, 19)))

@@ -569,10 +569,10 @@ CYCLIC = _exercise(
     10,
     "CyclicLR",
     "Where in its cycle is step t? On the way up or on the way down?",
-    "u = t % (step_size_up + step_size_down). The share of max_lr − base_lr is u/step_size_up on the way up; on the way "
-    "down it falls from 1 to 0 in step_size_down steps.",
-    "share = u / step_size_up if u <= step_size_up else 1 - (u - step_size_up) / step_size_down; then base_lr + (max_lr - "
-    "base_lr) * share.",
+    "tau = t % (step_size_up + step_size_down). The share of max_lr − base_lr is tau/step_size_up on the way up; on the "
+    "way down it falls from 1 to 0 in step_size_down steps.",
+    "share = tau / step_size_up if tau <= step_size_up else 1 - (tau - step_size_up) / step_size_down; then base_lr + "
+    "(max_lr - base_lr) * share.",
 )
 ONE_CYCLE = _exercise(
     "one_cycle",

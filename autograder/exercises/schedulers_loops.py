@@ -71,17 +71,26 @@ def _plateau_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     cooling = {**both, "patience": 1, "cooldown": int(rng.integers(2, 5)) if hidden else 3}
     low = {"min_lr": [rounded(lrs[0] / 3), rounded(lrs[1] / 30)], "eps": rounded(lrs[1] / 9), "patience": 0}
     signed = [rounded(m - 1.0) for m in _metrics(rng, 40)]
+    # metrics that are exactly on the bound, and lrs whose reduction is exactly eps
+    level = 2.0 ** int(rng.integers(-3, 4)) if hidden else 1.0
+    equal = [level * m for m in (8, 4, 4, 4, 4, 2, 2, 2, 1, 1, 1, 1, 0.5, 0.5, 0.25)]
+    halves: Inputs = {"factor": 0.5, "patience": 0, "eps": level}
+    exact = _case("a reduction by exactly eps", "groups, min_lr and eps", "plateau",
+                  {"lrs": [2 * level, 8 * level], "options": halves, "metrics": [1.0] * 6}, hidden=hidden)  # fmt: skip
     return (
         case("a loss, relative threshold", "when to reduce", both, _metrics(rng, 40)),
         case("an accuracy, absolute threshold", "when to reduce",
              {**both, "mode": "max", "threshold_mode": "abs", "patience": 1}, rising),
         case("a loss that becomes negative, absolute", "when to reduce", {**both, "threshold_mode": "abs"}, signed),
         case("an accuracy, relative threshold", "when to reduce", {**both, "mode": "max"}, rising),
+        case("a negative loss, relative threshold", "when to reduce", both, [rounded(m - 4.0) for m in _metrics(rng, 40)]),
+        case("no threshold, equal metrics", "when to reduce", {**both, "threshold": 0.0, "patience": 1}, equal),
         case("with the defaults", "when to reduce", {}, [*_metrics(rng, 8), *[1.0] * 40]),
         case("with a cooldown", "cooldown", cooling, _metrics(rng, 45)),
         case("min_lr and eps", "groups, min_lr and eps", {**both, **low}, _metrics(rng, 45)),
         case("one min_lr for all groups", "groups, min_lr and eps",
              {"factor": factor, "patience": 0, "min_lr": rounded(lrs[1] / 2)}, _metrics(rng, 30)),
+        exact,
         case("some metrics are nan", "nan and resuming", {**both, "patience": 1}, with_nan),
         case("resumed in the middle", "nan and resuming", cooling, _metrics(rng, 45),
              stop=int(rng.integers(14, 24)) if hidden else 20, as_tensor=True),
@@ -155,6 +164,10 @@ def _protocol_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
              {**shifted, "stop": stop + 1, "other_lrs": others, "load_first": "optimizer"}),
         case("resumed: the scheduler is made after loading", "resuming",
              {**base, "stop": stop, "other_lrs": others, "load_first": "remade"}),
+        case("resumed with other lrs, the scheduler is loaded first", "resuming",
+             {**shifted, "stop": stop, "other_lrs": others, "load_first": "scheduler"}),
+        case("resumed, and a batch is skipped", "resuming",
+             {**base, "stop": stop, "load_first": "optimizer", "skipped": True}),
     )  # fmt: skip
 
 
@@ -242,7 +255,7 @@ RANGE_TEST = CodeExercise(
     "The learning rate range test",
     "experiment",
     NOTEBOOK,
-    {"usual inputs": 1.0, "scaled inputs": 2.0},
+    {"usual inputs": 1.5, "scaled inputs": 2.5},
     difficulty=2,
     minutes=20,
     objects=("range_test",),
@@ -254,8 +267,8 @@ RANGE_TEST = CodeExercise(
     hints=(
         "One run of gradient descent in which the lr grows by the same factor in each step. Keep all lrs and all losses, "
         "and look at them when it is over.",
-        "Stop when the loss is not finite or four times the lowest so far. Smooth the losses over about five steps, since "
-        "every one comes from another minibatch. Find the lowest, and return a tenth of its lr.",
+        "Best stop when the loss is not finite or four times the lowest so far, and smooth the losses over about five steps, "
+        "since every one comes from another minibatch. Find the lowest, and return a tenth of its lr.",
         "w = w0.clone(); for k in range(steps): lr = lr_min * (lr_max / lr_min) ** (k / (steps - 1)); w.requires_grad_(); "
         "loss = loss_fn(w); (g,) = torch.autograd.grad(loss, w); w = (w - lr * g).detach().",
     ),
@@ -296,7 +309,7 @@ LOG_UNIFORM = CodeExercise(
     NOTEBOOK,
     {"distribution": 1.5, "a few numbers": 0.5},
     difficulty=1,
-    minutes=10,
+    minutes=5,
     objects=("log_uniform",),
     visible=lambda: _uniform_cases(generator(VISIBLE_SEED), hidden=False),
     draw_cases=lambda seed: _uniform_cases(generator(seed), hidden=True),
@@ -336,7 +349,7 @@ def _tensor_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     ts = [0, 1, T_max // 3, T_max - 1, T_max]
 
     def case(title: str, group: str, when: Sequence[int], dtype: str, t_dtype: str, device: str = "cpu") -> Case:
-        inputs = {
+        inputs: Inputs = {
             "base_lr": base_lr,
             "T_max": T_max,
             "ts": list(when),
@@ -345,13 +358,16 @@ def _tensor_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
             "device": device,
         }
         limits = _TENSOR_LIMITS if device == PRETEND else ()
-        return _case(title, group, "tensor_lr", inputs, hidden=hidden, limits=limits)
+        # pi·t is float32 when t is an int64
+        coarse = {"tolerance": TOLERANCE["float32"]} if t_dtype == "int64" else {}
+        return _case(title, group, "tensor_lr", inputs, hidden=hidden, limits=limits, **coarse)
 
     beyond = [T_max + 3, 2 * T_max, 3 * T_max + 1]
     return (
         case("float64", "values", ts, "float64", "float64"),
         case("beyond T_max, in any order", "values", [*beyond, 2, *ts], "float64", "float64"),
         case("t counted in int64", "values", ts, "float32", "int64"),
+        case("t counted in int64, lr in float64", "values", [*ts, *beyond], "float64", "int64"),
         case("on the pretend GPU", "on the device", [*ts[:4], beyond[0]], "float32", "float32", PRETEND),
         case("t counted in int64, on the pretend GPU", "on the device", [3, beyond[0]], "float32", "int64", PRETEND),
     )
@@ -362,9 +378,9 @@ TENSOR_LR = CodeExercise(
     "An lr that never leaves the GPU",
     "launches",
     NOTEBOOK,
-    {"values": 1.5, "on the device": 2.5},
+    {"values": 1.0, "on the device": 2.0},
     difficulty=2,
-    minutes=15,
+    minutes=8,
     objects=("cosine_lr_",),
     visible=lambda: _tensor_cases(generator(VISIBLE_SEED), hidden=False),
     draw_cases=lambda seed: _tensor_cases(generator(seed), hidden=True),

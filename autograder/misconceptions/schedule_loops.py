@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
@@ -61,6 +62,8 @@ class Plateau:
             self.num_bad_epochs += 1
             if self.faults.get("best") == "last":
                 self.best = metric
+            if self.faults.get("best") == "any":
+                self.best = max(self.best, metric) if self.mode == "max" else min(self.best, metric)
         if self.cooldown_counter > 0 and cooldown != "ignored":
             self.cooldown_counter -= 1
             over = cooldown == "one short" and self.cooldown_counter == 0
@@ -81,7 +84,11 @@ class Plateau:
         threshold = {"ignored": 0.0, "other side": -self.threshold}.get(how, self.threshold)
         best = math.inf if self.faults.get("mode") == "ignored" and self.best == -math.inf else self.best
         sign = 1 if up else -1
+        if how == "minus":
+            sign = -1
         bound = best * (1 + sign * threshold) if kind == "rel" else best + sign * threshold
+        if how == "away from 0" and kind == "rel" and math.isfinite(best):
+            bound = best + sign * abs(best) * threshold
         if self.faults.get("nan") == "is better":
             return not (metric <= bound if up else metric >= bound)
         if self.faults.get("equal") == "is better":
@@ -90,10 +97,13 @@ class Plateau:
 
     def _reduce(self) -> None:
         groups, first = self.optimizer.param_groups, self.faults.get("groups", "")
+        first_old = float(groups[0]["lr"])
         for i, group in enumerate(groups[:1] if first == "first only" else groups):
             old = float((groups[0] if first == "first's lr" and i else group)["lr"])
             if self.faults.get("lr") == "first":
                 old = self.first_lrs[i]
+            if first == "first's old lr":
+                old = first_old
             factor = {"1 - factor": 1 - self.factor, "divides": 1 / self.factor}.get(
                 self.faults.get("factor", ""), self.factor
             )
@@ -103,12 +113,15 @@ class Plateau:
                 continue
             if self.faults.get("lr") == "never":
                 continue
+            if self.faults.get("eps") == "equal" and old - new == self.eps:
+                group["lr"] = new
             if old - new > self.eps or self.faults.get("eps") == "ignored" or factor > 1:
                 group["lr"] = new
 
     def state_dict(self) -> dict[str, Any]:
         left_out = {"optimizer"} | ({"num_bad_epochs"} if self.faults.get("state") == "no counter" else set())
-        return {key: value for key, value in self.__dict__.items() if key not in left_out}
+        state = {key: value for key, value in self.__dict__.items() if key not in left_out}
+        return state | ({"groups": self.optimizer.param_groups} if self.faults.get("state") == "groups" else {})
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.__dict__.update(state)
@@ -161,6 +174,44 @@ PLATEAU_ROWS: dict[str, Row] = {
         "You compare with the last metric. torch compares with the best one so far, which bad epochs leave alone.",
         _RULES,
         {"best": "last"},
+    ),
+    "S171": Row(
+        "improvements below the threshold lower the best value",
+        "min(best, metric) notes every improvement. Many small ones then never add up to one that beats the threshold: the "
+        "best value changes only when the metric is better than the bound.",
+        _RULES,
+        {"best": "any"},
+        coincides="for threshold = 0",
+    ),
+    "S172": Row(
+        'the sign is − in mode "max" as well',
+        "For an accuracy the bound lies above the best value: best·(1 + threshold), or best + threshold.",
+        _BETTER,
+        {"threshold": "minus"},
+        coincides='for mode="min"',
+    ),
+    "S173": Row(
+        "the threshold takes the size of the best value",
+        "best ∓ |best|·threshold repairs the bound for negative values. That makes sense, but torch computes best·(1 ∓ "
+        'threshold): for them use threshold_mode "abs".',
+        _BETTER,
+        {"threshold": "away from 0"},
+        coincides="as long as no metric is negative",
+    ),
+    "S174": Row(
+        "a reduction by exactly eps is made",
+        "The lr is written only if old − new is larger than eps, not equal to it.",
+        _REDUCE,
+        {"eps": "equal"},
+        coincides="unless a reduction is exactly eps",
+    ),
+    "S128": Row(
+        "the state holds more than plain numbers",
+        "Whatever is an attribute of self goes into state_dict(), except the optimizer. Its groups are not yours to save: ask "
+        "self.optimizer.param_groups when you need them.",
+        _RULES,
+        {"state": "groups"},
+        coincides="until it is saved",
     ),
     "S107": Row(
         "nan counts as an improvement",
@@ -236,6 +287,7 @@ PLATEAU_ROWS: dict[str, Row] = {
         "Each group's own lr is multiplied by factor: the ratio between groups stays.",
         _REDUCE,
         {"groups": "first's lr"},
+        also=({"groups": "first's old lr"},),
         coincides="for one group",
     ),
     "S115": Row(
@@ -338,7 +390,7 @@ class Driver:
     def __init__(self, optimizer: torch.optim.Optimizer, schedule: Schedule) -> None:
         self.optimizer, self.schedule = optimizer, schedule
         self.t = 1 if self.faults.get("first") == "skipped" else 0
-        self.stepped = self.warned = False
+        self.stepped = self.warned = self.called = False
         optimizer.register_step_post_hook(self._note_step)
         key = "lr" if self.faults.get("base") == "lr when made" else "initial_lr"
         for group in optimizer.param_groups:
@@ -360,6 +412,8 @@ class Driver:
         groups = self.groups if kept else self.optimizer.param_groups
         self.before = self.last
         bases = [float(g["lr"]) for g in groups] if self.faults.get("base") == "current" else self.base_lrs
+        if self.faults.get("base") == "in the groups":
+            bases = [float(g["initial_lr"]) for g in groups]
         new = [self.schedule(self.t + shift, base) for base in bases]
         for group, lr in zip(groups[:1] if self.faults.get("groups") == "first only" else groups, new, strict=False):
             group["lr"] = lr
@@ -367,7 +421,8 @@ class Driver:
 
     def step(self) -> None:
         how = self.faults.get("warning")
-        at_any_t = how in ("every time", "until stepped")
+        at_any_t = how in ("every time", "until stepped") or (how == "own flag" and not self.called)
+        self.called = True
         if how == "always" or (not self.stepped and how != "never" and (self.t == 0 or at_any_t)):
             if how == "raised":
                 raise RuntimeError("optimizer.step() comes first")
@@ -408,8 +463,10 @@ class Driver:
         how = self.faults.get("loading")
         if how == "one further":
             self.t += 1
+        if how == "takes out":
+            state.pop("t")
         if how != "not written":
-            self._write(-1 if self.faults.get("index") == "late" else 0)
+            self._write(-1 if self.faults.get("index") == "late" and how != "at t" else 0)
 
 
 def driver(faults: Faults) -> tuple[type[Driver]]:
@@ -435,6 +492,7 @@ PROTOCOL_ROWS: dict[str, Row] = {
         "step() writes the lr of the old t and counts afterwards: the lr of t = 0 is used twice. Count first.",
         _ORDER,
         {"index": "late"},
+        also=({"index": "late", "loading": "at t"},),
     ),
     "S156": Row(
         "step() writes nothing",
@@ -518,6 +576,14 @@ PROTOCOL_ROWS: dict[str, Row] = {
         {"warning": "every time"},
         also=({"warning": "until stepped"},),
     ),
+    "S175": Row(
+        "a resumed scheduler warns",
+        "Whether step() was called before is something that you keep beside the state, so that it is lost in a resume. "
+        "self.t == 0 says the same and is saved.",
+        _ORDER,
+        {"warning": "own flag"},
+        coincides="without a break",
+    ),
     "S125": Row(
         "an exception in place of the warning",
         "warnings.warn goes on after the message; raise ends the training.",
@@ -536,7 +602,14 @@ PROTOCOL_ROWS: dict[str, Row] = {
         "The resumed scheduler works with the lrs that the new optimizer happened to be made with.",
         _STATE,
         {"state": "no base"},
+        also=({"state": "no base", "base": "in the groups"},),
         coincides="when the new optimizer is made with the old lrs",
+    ),
+    "S176": Row(
+        "loading takes the state apart",
+        "The dict belongs to the caller, who may load it again: read state_dict['t'], do not pop it.",
+        _STATE,
+        {"loading": "takes out"},
     ),
     "S128": Row(
         "the state holds the optimizer or the schedule",
@@ -590,10 +663,18 @@ def search(faults: Faults) -> tuple[Callable[..., float]]:
             if faults.get("update") == "from w0":
                 w = w0.clone()
             asked = w.detach().requires_grad_()
+            if faults.get("update") == "asked twice":
+                loss_fn(asked)
             loss = loss_fn(asked)
             value = float(loss.detach())
             lrs.append(lr)
             losses.append(value)
+            if faults.get("stop") == "first rise" and k and losses[-1] > losses[-2]:
+                break
+            if faults.get("stop") == "soon" and k == 10:
+                break
+            if faults.get("stop") == "half as much again" and value > 1.5 * min(losses):
+                break
             if faults.get("stop") != "never" and not value <= 4 * min(losses):
                 break
             (g,) = torch.autograd.grad(loss, asked)
@@ -609,8 +690,9 @@ def _chosen(how: str, lrs: list[float], losses: list[float], lr_min: float, lr_m
     finite = [loss if math.isfinite(loss) else math.inf for loss in losses]
     smooth = [sum(finite[max(i - 2, 0) : i + 3]) / len(finite[max(i - 2, 0) : i + 3]) for i in range(len(finite))]
     lowest = lrs[smooth.index(min(smooth))]
-    return {
+    found: dict[str, float] = {
         "tenth": lowest / 10,
+        "steepest": lrs[_steepest(finite)],
         "lowest": lowest,
         "last": lrs[-1],
         "lr_max": lr_max,
@@ -619,8 +701,16 @@ def _chosen(how: str, lrs: list[float], losses: list[float], lr_min: float, lr_m
         "mean": (lr_min + lr_max) / 2,
         "loss": min(finite),
         "index": float(smooth.index(min(smooth))),
-        "usual": 0.1,
-    }[how]
+        "smooth loss": min(sum(finite[i : i + 5]) / 5 for i in range(max(len(finite) - 4, 1))),
+    }
+    return found[how] if how in found else float(how)
+
+
+def _steepest(losses: list[float]) -> int:
+    """Where the smoothed loss falls most, in its own unit."""
+    smooth = [sum(losses[i : i + 5]) / 5 for i in range(max(len(losses) - 4, 1))]
+    falls = [after - before for before, after in pairwise(smooth)]
+    return falls.index(min(falls)) + 2 if falls else 0
 
 
 _SWEEP, _CHOICE = "equation (6.16)", "section 8, the paragraph on the choice"
@@ -687,7 +777,38 @@ RANGE_ROWS: dict[str, Row] = {
         "What is asked for is an lr. min(losses) is a loss, and argmin a position in the list: lrs[position] is the lr.",
         _CHOICE,
         {"choose": "loss"},
-        also=({"choose": "index"},),
+        also=({"choose": "index"}, {"choose": "smooth loss"}),
+    ),
+    "S177": Row(
+        "the same lr for every problem",
+        "What you return does not follow from the losses. Where the usable lrs lie differs from problem to problem by powers "
+        "of ten, and the sweep is to find it out.",
+        _CHOICE,
+        {"choose": "0.001"},
+        also=tuple({"choose": lr} for lr in ("0.0001", "0.01", "0.1", "1.0", "10.0")),
+    ),
+    "S181": Row(
+        "the loss itself is differenced, not its logarithm",
+        "The largest difference of the losses is found where the losses are large: in the noise of the flat part, before "
+        "anything is learned. Take differences of the logarithm of the smoothed loss, and half the lr.",
+        _CHOICE,
+        {"choose": "steepest"},
+        coincides="where the noise is small",
+    ),
+    "S178": Row(
+        "the sweep stops too early",
+        "Every loss comes from another minibatch, so that single ones rise and mean nothing. Go on until the loss is four "
+        "times the lowest so far, or not finite, or to the end.",
+        _CHOICE,
+        {"stop": "first rise"},
+        also=({"stop": "soon"}, {"stop": "half as much again"}),
+    ),
+    "S179": Row(
+        "the loss is evaluated twice in each step",
+        "One evaluation gives the loss, and torch.autograd.grad of it the gradient. A second one costs as much again, and is "
+        "of another minibatch.",
+        "the docstring: one evaluation per step",
+        {"update": "asked twice"},
     ),
     "S141": Row(
         "lr_min is returned",
@@ -717,6 +838,10 @@ def drawer(faults: Faults) -> tuple[Callable[..., Tensor]]:
             u = torch.rand(n, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
         elif random == "grid":
             u = torch.linspace(0, 1, n, dtype=torch.float64)
+        elif random == "shuffled grid":
+            u = torch.linspace(0, 1, n, dtype=torch.float64)[torch.randperm(n, generator=generator)]
+        elif random == "one for all":
+            u = torch.rand(1, dtype=torch.float64, generator=generator).expand(n)
         elif random == "normal":
             u = torch.randn(n, dtype=torch.float64, generator=generator)
         else:
@@ -797,10 +922,19 @@ UNIFORM_ROWS: dict[str, Row] = {
     ),
     "S150": Row(
         "always the same numbers",
-        "They do not depend on the generator: a seed is set inside, or nothing is drawn at all (linspace, logspace).",
+        "They do not depend on the generator: a seed is set inside, or nothing is drawn at all (linspace, logspace) but "
+        "perhaps their order.",
         _GENERATOR,
         {"random": "fixed seed"},
-        also=({"random": "grid"},),
+        also=({"random": "grid"}, {"random": "shuffled grid"}),
+    ),
+    "S180": Row(
+        "one number, n times",
+        "Each of the n numbers needs a draw of its own: torch.rand(n, generator=generator).",
+        _INVERSE,
+        {"random": "one for all"},
+        coincides="for n = 1",
+        by_rules=True,
     ),
     "S151": Row(
         "normal in place of uniform",

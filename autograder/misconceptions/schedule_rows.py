@@ -100,7 +100,6 @@ ROWS: dict[str, dict[str, Row]] = {
             "as `>` does where `>=` is meant.",
             _STEP,
             lambda t, base_lr, step_size, gamma: base_lr * gamma ** (max(t - 1, 0) // step_size),
-            lambda t, base_lr, step_size, gamma: base_lr * gamma ** ((t - 1) // step_size),
             lambda t, base_lr, step_size, gamma: base_lr * gamma ** (t // (step_size + 1)),
         ),
         "S17": _row(
@@ -114,7 +113,19 @@ ROWS: dict[str, dict[str, Row]] = {
             "round(t / step_size) drops half a step_size too early.",
             _STEP,
             lambda t, base_lr, step_size, gamma: base_lr * gamma ** round(t / step_size),
+        ),
+        "S162": _row(
+            "the quotient is rounded up",
+            "math.ceil(t / step_size) is 1 from t = 1 on: every drop comes nearly a whole step_size too early.",
+            _STEP,
             lambda t, base_lr, step_size, gamma: base_lr * gamma ** math.ceil(t / step_size),
+            lambda t, base_lr, step_size, gamma: base_lr * gamma ** (t // step_size + 1),
+        ),
+        "S163": _row(
+            "t − 1 is divided, not t",
+            "Every drop comes one step late, and at t = 0 the quotient is −1, rounded down: the lr starts at base_lr/gamma.",
+            _STEP,
+            lambda t, base_lr, step_size, gamma: base_lr * gamma ** ((t - 1) // step_size),
         ),
         "S19": _row(
             "only one drop",
@@ -310,6 +321,13 @@ ROWS: dict[str, dict[str, Row]] = {
             lambda t, base_lr, decay_rate: base_lr / (1 + decay_rate + t),
             lambda t, base_lr, decay_rate: base_lr / (t + decay_rate),
         ),
+        "S164": _row(
+            "the rate divides t",
+            "base_lr·k/(k + t) is base_lr/(1 + t/k): a larger rate decays more slowly there. decay_rate multiplies t.",
+            _INV,
+            lambda t, base_lr, decay_rate: base_lr * decay_rate / (decay_rate + t),
+            coincides="for decay_rate = 1",
+        ),
         "S37": _row(
             "the divisor is a root",
             "1/√(1 + decay_rate·t) falls more slowly. It is a schedule too, and not this one.",
@@ -331,8 +349,6 @@ ROWS: dict[str, dict[str, Row]] = {
             "At t = interval, 2·interval, … the lr has fallen already; yours falls one step later.",
             _STAIR,
             lambda t, base_lr, decay_rate, interval: base_lr / (1 + decay_rate * (max(t - 1, 0) // interval)),
-            lambda t, base_lr, decay_rate, interval: base_lr / (1 + decay_rate * ((t - 1) // interval)),
-            coincides="",
         ),
         "S17": _row(
             "the quotient is not rounded down",
@@ -345,7 +361,18 @@ ROWS: dict[str, dict[str, Row]] = {
             "round(t / interval) falls half an interval too early.",
             _STAIR,
             lambda t, base_lr, decay_rate, interval: base_lr / (1 + decay_rate * round(t / interval)),
+        ),
+        "S162": _row(
+            "the quotient is rounded up",
+            "math.ceil(t / interval) is 1 from t = 1 on: every stair comes nearly a whole interval too early.",
+            _STAIR,
             lambda t, base_lr, decay_rate, interval: base_lr / (1 + decay_rate * math.ceil(t / interval)),
+        ),
+        "S163": _row(
+            "t − 1 is divided, not t",
+            "Every stair comes one step late, and at t = 0 the quotient is −1, rounded down: the lr starts above base_lr.",
+            _STAIR,
+            lambda t, base_lr, decay_rate, interval: base_lr / (1 + decay_rate * ((t - 1) // interval)),
         ),
         "S39": _row(
             "the product is rounded, not the quotient",
@@ -412,6 +439,17 @@ ROWS: dict[str, dict[str, Row]] = {
             lambda t, base_lr, total_iters, power: (
                 base_lr * (1 - min(t, total_iters - 1) / max(total_iters - 1, 1)) ** power
             ),
+            lambda t, base_lr, total_iters, power: (
+                base_lr * (1 - min(t, total_iters) / max(total_iters - 1, 1)) ** power
+            ),
+            lambda t, base_lr, total_iters, power: base_lr * (1 - t / max(total_iters - 1, 1)) ** power,
+        ),
+        "S165": _row(
+            "the end is never reached",
+            "t is held at total_iters − 1, one step before the end, so that the lr stays above 0. Hold it at total_iters.",
+            _POLY,
+            lambda t, base_lr, total_iters, power: base_lr * (1 - min(t, total_iters - 1) / total_iters) ** power,
+            coincides="before total_iters",
         ),
         "S47": _row(
             "the lr starts again after total_iters",
@@ -640,6 +678,24 @@ ROWS: dict[str, dict[str, Row]] = {
             ),
             coincides="when both are the same",
         ),
+        "S166": _row(
+            "the cycle has 2·step_size_up steps",
+            "A cycle is step_size_up + step_size_down steps long.",
+            _CYCLIC,
+            lambda t, base_lr, max_lr, step_size_up, step_size_down: _triangle(
+                t % (2 * step_size_up), base_lr, max_lr, step_size_up, step_size_down
+            ),
+            coincides="when both are the same",
+        ),
+        "S167": _row(
+            "the way down is divided by step_size_up",
+            "On the way down the share falls from 1 to 0 in step_size_down steps: that is what divides there.",
+            _CYCLIC,
+            lambda t, base_lr, max_lr, step_size_up, step_size_down: _triangle(
+                t % (step_size_up + step_size_down), base_lr, max_lr, step_size_up, step_size_up
+            ),
+            coincides="when both are the same",
+        ),
         "S69": _row(
             "up and down are swapped",
             "The first step_size_up steps go up.",
@@ -775,6 +831,16 @@ ROWS: dict[str, dict[str, Row]] = {
                 *(t, max_lr, max_lr / div_factor, max_lr / div_factor / final_div_factor),
                 *(pct_start * total_steps - 1, total_steps - 1, lambda x: 1 - x),
             ),
+            lambda t, max_lr, total_steps, pct_start, div_factor, final_div_factor: up_and_down(
+                *(t, max_lr, max_lr / div_factor, max_lr / div_factor / final_div_factor),
+                *(pct_start * total_steps - 1, total_steps - 1),
+                (lambda x: 1 - x) if t <= pct_start * total_steps - 1 else wave,
+            ),
+            lambda t, max_lr, total_steps, pct_start, div_factor, final_div_factor: up_and_down(
+                *(t, max_lr, max_lr / div_factor, max_lr / div_factor / final_div_factor),
+                *(pct_start * total_steps - 1, total_steps - 1),
+                wave if t <= pct_start * total_steps - 1 else (lambda x: 1 - x),
+            ),
         ),
         "S82": _row(
             "the cycle starts at 0",
@@ -843,6 +909,24 @@ ROWS: dict[str, dict[str, Row]] = {
             _WARM,
             lambda t, base_lr, warmup, total, start_factor: (
                 base_lr * (t + 1) / warmup if t < warmup else warmup_cosine(t, base_lr, warmup, total, 1.0)
+            ),
+        ),
+        "S168": _row(
+            "start_factor cuts off",
+            "max(start_factor, t/warmup) stays at start_factor and joins a line from 0. Here the line itself starts there.",
+            _WARM,
+            lambda t, base_lr, warmup, total, start_factor: (
+                base_lr * max(start_factor, t / warmup) if t < warmup else warmup_cosine(t, base_lr, warmup, total, 1.0)
+            ),
+        ),
+        "S169": _row(
+            "the warmup begins one step further up",
+            "With t + 1 the lr at t = 0 is above start_factor·base_lr, and the top comes at t = warmup − 1.",
+            _WARM,
+            lambda t, base_lr, warmup, total, start_factor: (
+                base_lr * warmup_factor(t + 1, warmup, start_factor)
+                if t < warmup
+                else warmup_cosine(t, base_lr, warmup, total, 1.0)
             ),
         ),
         "S5": _row(
@@ -964,6 +1048,18 @@ ROWS: dict[str, dict[str, Row]] = {
                 else wsd(t, base_lr, warmup, stable, decay, start_factor)
             ),
             coincides="until the end",
+        ),
+        "S170": _row(
+            "the decay comes one step late",
+            "At t = warmup + stable the way down begins with the factor 1, and one step later it is 1 − 1/decay. Yours is at "
+            "the top for a step more.",
+            _WSD,
+            lambda t, base_lr, warmup, stable, decay, start_factor: wsd(
+                t, base_lr, warmup, stable + 1, decay, start_factor
+            ),
+            lambda t, base_lr, warmup, stable, decay, start_factor: (
+                wsd(t, base_lr, warmup, stable + 1, decay, start_factor) if t < warmup + stable + decay else 0.0
+            ),
         ),
         "S96": _row(
             "the decay starts at stable, not at warmup + stable",
