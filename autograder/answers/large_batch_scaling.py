@@ -483,6 +483,12 @@ class _LarsRebinds(LARS):
         p = p - v
 
 
+class _LarsOwnDict(LARS):
+    def velocity(self, p: Tensor, state: dict[str, Any]) -> Tensor:
+        v: Tensor = self.__dict__.setdefault("velocities", {}).setdefault(id(p), torch.zeros_like(p))
+        return v
+
+
 # --- largebatch.lamb ------------------------------------------------------------------------------------------------
 
 
@@ -616,6 +622,11 @@ class _LambInside(_LambBase):
         return found
 
 
+class _LambOwnDict(_LambBase):
+    def adam(self, p: Tensor, g: Tensor, group: dict[str, Any], state: dict[str, Any]) -> Tensor:
+        return super().adam(p, g, group, self.__dict__.setdefault("averages", {}).setdefault(id(p), {}))
+
+
 class _LambNeedsDecay(_LambBase):
     def ratio(self, p: Tensor, r: Tensor, g: Tensor, group: dict[str, Any]) -> Any:
         return super().ratio(p, r, g, group) if group["weight_decay"] > 0 else 1.0
@@ -742,6 +753,7 @@ MUTANTS: Mutants = {
         ("T7", "1.0", (_LarsNoTrust,)),
         ("M10", "g.add_", (_LarsInPlaceGradient,)),
         ("M9", "p = p - v", (_LarsRebinds,)),
+        ("T60", "by id(p)", (_LarsOwnDict,)),
     ),
     "largebatch.lamb": (
         ("T8", "l2", (_LambL2,)),
@@ -753,6 +765,7 @@ MUTANTS: Mutants = {
         ("T4", "r.norm() > 0", (_LambFrozenAtZero,)),
         ("T5", "always", (_LambAlwaysAdapts,)),
         ("A1", "sqrt(v + eps)", (_LambInside,)),
+        ("T60", "by id(p)", (_LambOwnDict,)),
         ("T3", "if wd", (_LambNeedsDecay,)),
     ),
     **ranks.MUTANTS,

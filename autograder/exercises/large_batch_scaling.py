@@ -420,6 +420,7 @@ def _layerwise_cases(
             "two groups, one with adapt=False", "parameter groups", _two_groups(rng, first, {**second, "adapt": False})
         ),
         case("two groups, both adapt", "parameter groups", _two_groups(rng, first, {**second, "adapt": True})),
+        case("state_dict half-way", "parameter groups", _two_groups(rng, first, second) | {"reload": STEPS // 2}),
         case("late gradients, re-used tensors", "late gradients", _late(_one_group(rng, [*shapes[:2], (3,)], first))),
         case(
             "float32 and a 0-dim tensor", "dtypes and devices", {**_one_group(rng, shapes, first), "dtype": "float32"}

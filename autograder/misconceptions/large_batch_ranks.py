@@ -61,6 +61,10 @@ def accumulate_function(faults: Faults) -> tuple[Callable[..., None], ...]:
         if how == "whole shard":
             micro_batch = n
         parts = list(zip(X.split(micro_batch), y.split(micro_batch), strict=True))
+        if how == "one backward":
+            outputs = torch.cat([model(one) for one, _ in parts])
+            loss_fn(outputs, y).backward()  # type: ignore[no-untyped-call]
+            parts = []
         if how == "last dropped" and len(parts) > 1 and len(parts[-1][1]) < micro_batch:
             parts = parts[:-1]
         if how == "first only":
@@ -96,6 +100,14 @@ def _reduce(model: torch.nn.Module, n: int, all_reduce: Any, world_size: int, fa
     own = 1.0 if how in ("sum", "equal") else float(n)
     device = torch.device("cpu") if faults.get("count on") == "cpu" else grads[0].device
     count = torch.tensor([float(n)], dtype=grads[0].dtype, device=device)
+    if faults.get("buckets") == "count apart":
+        count = count[0]
+        all_reduce(count)
+        flat = torch.cat([n * g.reshape(-1) for g in grads])
+        all_reduce(flat)
+        for g, part in zip(grads, (flat / count).split([g.numel() for g in grads]), strict=True):
+            g.copy_(part.view_as(g))
+        return
     if faults.get("buckets") == "one per tensor":
         _one_by_one(grads, count, own, all_reduce, world_size, how)
         return
@@ -197,10 +209,11 @@ DATA_PARALLEL_ROWS: dict[str, Row] = {
     ),
     "G50": Row(
         "the count is made on the CPU",
-        "`torch.tensor(n)` lives on the CPU and cannot be joined with the gradients on the GPU: give it "
-        "device=X.device, or the gradient's.",
+        "`torch.tensor(n)` lives on the CPU. It cannot be joined with the gradients on the GPU, and nccl cannot reduce it "
+        "either: give it device=X.device, or the gradient's.",
         "section 8: no device mix",
         {"count on": "cpu"},
+        also=({"count on": "cpu", "buckets": "count apart"},),
         by_rules=True,
         coincides="on the CPU",
     ),
@@ -299,6 +312,14 @@ ACCUMULATE_ROWS: dict[str, Row] = {
         _MEAN,
         {"micro": "first only"},
         coincides="with one micro-batch",
+    ),
+    "B69": Row(
+        "all graphs are kept alive",
+        "backward runs once, after the last micro-batch (or the graphs are retained): until then the activations of all "
+        "micro-batches stay in memory. Call backward in the loop; it frees the graph.",
+        "the docstring: the graph of a micro-batch",
+        {"micro": "one backward"},
+        by_rules=True,
     ),
     "G61": Row(
         "the whole shard at once",

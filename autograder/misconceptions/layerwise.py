@@ -40,6 +40,14 @@ class _Layerwise(torch.optim.Optimizer):
     def _shares(self, number: int) -> bool:
         return self.faults.get("norms") == "model"
 
+    def _state(self, p: Tensor) -> dict[str, Any]:
+        """Where the averages are kept."""
+        if self.faults.get("state") == "own":
+            own: dict[int, dict[str, Any]] = self.__dict__.setdefault("own", {})
+            return own.setdefault(id(p), {})
+        found: dict[str, Any] = self.state[p]
+        return found
+
     def _options(self, group: dict[str, Any]) -> dict[str, Any]:
         how = self.faults.get("options", "group")
         if how == "defaults":
@@ -106,7 +114,7 @@ class Lars(_Layerwise):
             grad.add_(wd * w)
         shrink = -lr * wd * w if decay == "decoupled" else 0.0
         where = self.faults.get("momentum", "right")
-        v = self.state[p].get("momentum_buffer")
+        v = self._state(p).get("momentum_buffer")
         v = torch.zeros_like(p) if v is None else v
         if where == "history":  # the ratio multiplies the whole velocity
             new = mu * v + (d / q if q else d)
@@ -120,7 +128,7 @@ class Lars(_Layerwise):
             new = keep * v + gain * lr * d
             move = v if where == "old" else new
         if where != "not stored":
-            self.state[p]["momentum_buffer"] = new
+            self._state(p)["momentum_buffer"] = new
         if where == "nesterov":
             move = mu * new + lr * d
         result: Tensor = shrink - move
@@ -189,7 +197,7 @@ class Lamb(_Layerwise):
             lr = 1.0
         elif self.faults.get("lr") == "corrected":
             b1, b2 = group["betas"]
-            t = float(self.state[p]["step"])
+            t = float(self._state(p)["step"])
             lr = lr * math.sqrt(1 - b2**t) / (1 - b1**t)
         decay = self.faults.get("decay")
         shrink = group["weight_decay"] * w
@@ -218,7 +226,7 @@ class Lamb(_Layerwise):
     def _update(self, p: Tensor, grad: Tensor, group: dict[str, Any]) -> Tensor:
         """r of equation (8.16), and the averages."""
         (b1, b2), wd, decay = group["betas"], group["weight_decay"], self.faults.get("decay")
-        state, w = self.state[p], p.detach()
+        state, w = self._state(p), p.detach()
         g = grad + wd * w if decay == "l2" else grad
         if self.faults.get("gradient") == "changed":
             grad.add_(wd * w)
@@ -387,6 +395,14 @@ def _shared(ratio: str, update: str) -> dict[str, Row]:
             "The decay is added to p.grad in place; p.grad belongs to the caller.",
             "the docstring: p.grad stays as it is",
             {"gradient": "changed"},
+        ),
+        "T60": Row(
+            "state outside of self.state",
+            "Your averages are kept where state_dict() does not see them: a run that is resumed from a checkpoint starts "
+            "them from 0. Keep them in self.state[p].",
+            "the docstring: state",
+            {"state": "own"},
+            coincides="as long as no checkpoint is loaded",
         ),
         "M9": Row(
             "the weight is not updated in place",
