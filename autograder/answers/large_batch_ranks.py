@@ -267,6 +267,26 @@ def _accumulate_count_on_the_cpu(
         g.copy_(part.view_as(g))
 
 
+def _returned(slices: bool) -> Any:
+    def function(model: Model, loss_fn: Loss, X: Tensor, y: Tensor, all_reduce: Any, world_size: int) -> None:
+        loss_fn(model(X), y).backward()  # type: ignore[no-untyped-call]
+        grads = [p.grad for p in model.parameters() if p.grad is not None]
+        bucket = torch.cat([len(X) * g.flatten() for g in grads] + [grads[0].new_full((1,), len(X))])
+        bucket = all_reduce(bucket)
+        parts = bucket[:-1] / bucket[-1] if slices else (bucket / world_size).split([g.numel() for g in grads])
+        for g, part in zip(grads, parts, strict=True):
+            g.copy_(part.view_as(g))
+
+    return function
+
+
+def _whole_thing_each_time(
+    model: Model, loss_fn: Loss, X: Tensor, y: Tensor, micro_batch: int, all_reduce: Any, world_size: int
+) -> None:
+    for xb, yb in zip(X.split(micro_batch), y.split(micro_batch), strict=True):
+        data_parallel_backward(model, loss_fn, xb, yb, all_reduce, world_size)
+
+
 ACCEPTED: dict[str, dict[str, Objects]] = {
     "largebatch.data_parallel": {
         "one flat tensor": (data_parallel_backward,),
@@ -292,9 +312,12 @@ MUTANTS: Mutants = {
         ("G50", "torch.tensor", (_on_the_cpu,)),
         ("G50", "torch.tensor, a call of its own", (_count_on_the_cpu,)),
         ("G44", "backward only", (_nothing,)),
+        ("G89", "bucket = all_reduce(bucket)", (_returned(slices=True),)),
+        ("G89", "bucket = all_reduce(bucket), divided", (_returned(slices=False),)),
     ),
     "largebatch.no_sync": (
         ("G55", "in the loop", (_accumulate(lambda k, n, m, parts: k / n, each_time=True),)),
+        ("G55", "data_parallel_backward in the loop", (_whole_thing_each_time,)),
         ("G59", "1 / parts", (_accumulate(lambda k, n, m, parts: 1 / parts),)),
         ("B3", "m / n", (_accumulate(lambda k, n, m, parts: m / n),)),
         ("B8", "no weight", (_accumulate(lambda k, n, m, parts: 1.0),)),

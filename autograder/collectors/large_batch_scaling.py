@@ -45,6 +45,9 @@ def layer_ratios(case: Case, objects: Sequence[Any], record: Record) -> None:
         kind = "None" if returned is None else f"a {type(returned).__name__}"
         raise ProtocolError(f"layer_ratios should return a dict from parameter name to ratio, but it returned {kind}")
     record.fact("names in the dict", ", ".join(sorted(map(str, returned))) or "none")
+    kinds = {name.rpartition(".")[2] for name in case.inputs["names"]}
+    bare = sorted(set(map(str, returned)) & kinds)
+    record.fact("the layer in front of the name", f"missing: {', '.join(bare)}" if bare else "there")
     for name, value in returned.items():
         record.array(f"ratio of {name}", value)
     same = all(np.array_equal(one, two, equal_nan=True) for one, two in zip(before, _snapshot(model), strict=True))
