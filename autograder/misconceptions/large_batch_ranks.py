@@ -272,7 +272,8 @@ ACCUMULATE_ROWS: dict[str, Row] = {
         "reduced after every micro-batch",
         "all_reduce belongs after the last micro-batch: one call per step, however many micro-batches there are. Reduced "
         "in between (by data_parallel_backward in the loop, for instance), .grad already holds the other ranks' share when "
-        "the next micro-batch is added, and gradients that are reduced already are reduced again; and ranks with fewer micro-batches leave the others waiting for ever.",
+        "the next micro-batch is added, and gradients that are reduced already are reduced again; and ranks with fewer "
+        "micro-batches leave the others waiting for ever.",
         _COUNT,
         {"micro": "reduced each time"},
         also=(
