@@ -63,7 +63,7 @@ def accumulate_function(faults: Faults) -> tuple[Callable[..., None], ...]:
         parts = list(zip(X.split(micro_batch), y.split(micro_batch), strict=True))
         if how == "one backward":
             outputs = torch.cat([model(one) for one, _ in parts])
-            loss_fn(outputs, y).backward()  # type: ignore[no-untyped-call]
+            loss_fn(outputs, y).backward()
             parts = []
         if how == "last dropped" and len(parts) > 1 and len(parts[-1][1]) < micro_batch:
             parts = parts[:-1]
