@@ -147,7 +147,13 @@ def _no_sync_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         case("float32, a frozen parameter", "values", _micro(rng, ragged[:2], micro, frozen=1, dtype="float32")),
         case("calls of all_reduce", "one reduction", _micro(rng, [3 * micro] * 2, micro), CALL_LIMIT),
         case("on a GPU", "one reduction", _micro(rng, [2 * micro + 1] * 3, micro, device=PRETEND), *DEVICE_LIMITS),
-        case("memory", "one reduction", _micro(rng, [4 * many + 7] * 2, many, device=PRETEND, memory=True), _MEMORY),
+        case(
+            "memory",
+            "one reduction",
+            _micro(rng, [4 * many + 7] * 2, many, device=PRETEND, memory=True),
+            _MEMORY,
+            *DEVICE_LIMITS,
+        ),
     )
 
 

@@ -279,7 +279,7 @@ WARMUP_ROWS: dict[str, Row] = {
         "You round epochs · n/B up as a whole. Every epoch has a shorter last batch of its own: ⌈n/B⌉ steps, times the epochs.",
         _WARMUP,
         {"length": "all rounded once"},
-        coincides="when B divides n, and with one epoch",
+        coincides="when B divides n, with one epoch, and after the warmup",
     ),
     "G91": Row(
         "rounded to the nearest number of steps",
@@ -287,7 +287,7 @@ WARMUP_ROWS: dict[str, Row] = {
         _WARMUP,
         {"length": "nearest"},
         also=({"length": "nearest", "zero": "divides"},),
-        coincides="when the last batch is at least half full",
+        coincides="when the last batch is at least half full, and after the warmup",
     ),
     "G14": Row(
         "the lr goes on rising",
