@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import re
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ import torch
 from autograder.answers import large_batch_ranks as rank_answers
 from autograder.answers import large_batch_scaling as answers
 from autograder.audit import attempt, code_exercises
+from autograder.collectors.launches import MIXES
+from autograder.collectors.minibatching import PEAK
 from autograder.collectors.ranks import run_ranks
 from autograder.evidence import ProtocolError, gather
 from autograder.exercise import REGISTRY, CodeExercise
@@ -320,6 +323,42 @@ def test_the_references_of_the_ranks_are_autograds_gradient_of_the_whole_batch()
         for i, g in enumerate(torch.autograd.grad(whole, (w1, b1, w2, b2))):
             for rank in range(len(case.inputs["X"])):
                 assert np.allclose(found.arrays[f"gradient of parameter {i} on rank {rank}"], g.numpy(), atol=1e-13)
+
+
+def _case(exercise_id: str, name: str) -> Any:
+    exercise = REGISTRY[exercise_id]
+    assert isinstance(exercise, CodeExercise)
+    return next(case for case in visible_cases(exercise) if case.name == name)
+
+
+def test_a_count_on_the_cpu_is_a_mix_of_devices_even_in_a_call_of_its_own() -> None:
+    case = _case("largebatch.data_parallel", "on a GPU")
+    right = gather(case, (rank_answers.data_parallel_backward,)).facts
+    wrong = gather(case, large_batch_ranks.data_parallel_function({"count on": "cpu", "buckets": "count apart"})).facts
+    assert (right[MIXES], wrong[MIXES]) == (0.0, 1.0)
+    assert wrong[f"{MIXES}: where"] == ["all_reduce number 1 is given a tensor on the CPU"]
+
+
+def test_memory_tells_one_backward_from_one_per_micro_batch() -> None:
+    case = _case("largebatch.no_sync", "memory")
+    peaks = [
+        float(gather(case, large_batch_ranks.accumulate_function(faults)).facts[PEAK])  # type: ignore[arg-type]
+        for faults in ({}, {"micro": "one backward"}, {"micro": "whole shard"})
+    ]
+    assert peaks[0] < 1.2
+    assert min(peaks[1:]) > 2.5
+
+
+@pytest.mark.parametrize("exercise_id", ["largebatch.lars", "largebatch.lamb"])
+def test_a_new_optimizer_takes_over_half_way(exercise_id: str) -> None:
+    """With the state of the old one nothing changes; with state kept elsewhere the steps after the restart do."""
+    case = _case(exercise_id, "state_dict half-way")
+    through = replace(case, inputs={key: value for key, value in case.inputs.items() if key != "reload"})
+    build, stop = (layerwise.lars if exercise_id.endswith("lars") else layerwise.lamb), case.inputs["reload"]
+    for faults, same in (({}, True), ({"state": "own"}, False)):
+        one, two = (gather(each, (build(faults),)).arrays["parameter 0"] for each in (case, through))
+        assert np.array_equal(one[: stop + 1], two[: stop + 1])
+        assert np.array_equal(one, two) == same
 
 
 # --- messages and the catalogue -------------------------------------------------------------------------------------

@@ -209,6 +209,84 @@ def _all_at_once(
     data_parallel_backward(model, loss_fn, X, y, all_reduce, world_size)
 
 
+def _one_backward(
+    model: Model, loss_fn: Loss, X: Tensor, y: Tensor, micro_batch: int, all_reduce: Any, world_size: int
+) -> None:
+    total: Any = 0.0
+    for xb, yb in zip(X.split(micro_batch), y.split(micro_batch), strict=True):
+        total = total + loss_fn(model(xb), yb) * len(xb)
+    (total / len(X)).backward()
+    average_gradients(model, len(X), all_reduce)
+
+
+def _joined_outputs(
+    model: Model, loss_fn: Loss, X: Tensor, y: Tensor, micro_batch: int, all_reduce: Any, world_size: int
+) -> None:
+    class Cut(torch.nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cat([model(part) for part in x.split(micro_batch)])
+
+        def parameters(self, recurse: bool = True) -> Any:
+            return model.parameters(recurse)
+
+    data_parallel_backward(Cut(), loss_fn, X, y, all_reduce, world_size)
+
+
+def _retained(
+    model: Model, loss_fn: Loss, X: Tensor, y: Tensor, micro_batch: int, all_reduce: Any, world_size: int
+) -> None:
+    losses = []
+    for xb, yb in zip(X.split(micro_batch), y.split(micro_batch), strict=True):
+        losses.append(loss_fn(model(xb), yb) * (len(xb) / len(X)))
+        losses[-1].backward(retain_graph=True)  # type: ignore[no-untyped-call]
+    average_gradients(model, len(X), all_reduce)
+
+
+def _count_on_the_cpu(model: Model, loss_fn: Loss, X: Tensor, y: Tensor, all_reduce: Any, world_size: int) -> None:
+    N = torch.tensor(float(len(X)))
+    all_reduce(N)
+    (loss_fn(model(X), y) * len(X)).backward()  # type: ignore[no-untyped-call]
+    grads = [p.grad for p in model.parameters() if p.grad is not None]
+    flat = torch.cat([g.flatten() for g in grads])
+    all_reduce(flat)
+    for g, part in zip(grads, (flat / N).split([g.numel() for g in grads]), strict=True):
+        g.copy_(part.view_as(g))
+
+
+def _accumulate_count_on_the_cpu(
+    model: Model, loss_fn: Loss, X: Tensor, y: Tensor, micro_batch: int, all_reduce: Any, world_size: int
+) -> None:
+    N = torch.tensor(float(len(X)))
+    all_reduce(N)
+    for xb, yb in zip(X.split(micro_batch), y.split(micro_batch), strict=True):
+        (loss_fn(model(xb), yb) * len(yb) / N).backward()
+    grads = [p.grad for p in model.parameters() if p.grad is not None]
+    flat = torch.cat([g.flatten() for g in grads])
+    all_reduce(flat)
+    for g, part in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
+        g.copy_(part.view_as(g))
+
+
+def _returned(slices: bool) -> Any:
+    def function(model: Model, loss_fn: Loss, X: Tensor, y: Tensor, all_reduce: Any, world_size: int) -> None:
+        loss_fn(model(X), y).backward()  # type: ignore[no-untyped-call]
+        grads = [p.grad for p in model.parameters() if p.grad is not None]
+        bucket = torch.cat([len(X) * g.flatten() for g in grads] + [grads[0].new_full((1,), len(X))])
+        bucket = all_reduce(bucket)
+        parts = bucket[:-1] / bucket[-1] if slices else (bucket / world_size).split([g.numel() for g in grads])
+        for g, part in zip(grads, parts, strict=True):
+            g.copy_(part.view_as(g))
+
+    return function
+
+
+def _whole_thing_each_time(
+    model: Model, loss_fn: Loss, X: Tensor, y: Tensor, micro_batch: int, all_reduce: Any, world_size: int
+) -> None:
+    for xb, yb in zip(X.split(micro_batch), y.split(micro_batch), strict=True):
+        data_parallel_backward(model, loss_fn, xb, yb, all_reduce, world_size)
+
+
 ACCEPTED: dict[str, dict[str, Objects]] = {
     "largebatch.data_parallel": {
         "one flat tensor": (data_parallel_backward,),
@@ -232,10 +310,14 @@ MUTANTS: Mutants = {
         ("G47", "g = part", (_lost,)),
         ("G49", "float(count)", (_waits,)),
         ("G50", "torch.tensor", (_on_the_cpu,)),
+        ("G50", "torch.tensor, a call of its own", (_count_on_the_cpu,)),
         ("G44", "backward only", (_nothing,)),
+        ("G89", "bucket = all_reduce(bucket)", (_returned(slices=True),)),
+        ("G89", "bucket = all_reduce(bucket), divided", (_returned(slices=False),)),
     ),
     "largebatch.no_sync": (
         ("G55", "in the loop", (_accumulate(lambda k, n, m, parts: k / n, each_time=True),)),
+        ("G55", "data_parallel_backward in the loop", (_whole_thing_each_time,)),
         ("G59", "1 / parts", (_accumulate(lambda k, n, m, parts: 1 / parts),)),
         ("B3", "m / n", (_accumulate(lambda k, n, m, parts: m / n),)),
         ("B8", "no weight", (_accumulate(lambda k, n, m, parts: 1.0),)),
@@ -243,5 +325,9 @@ MUTANTS: Mutants = {
         ("G57", "n // m", (_drops_the_last,)),
         ("G60", "zero_grad", (_clears_in_between,)),
         ("G61", "all at once", (_all_at_once,)),
+        ("B69", "one backward", (_one_backward,)),
+        ("B69", "joined outputs", (_joined_outputs,)),
+        ("B69", "retain_graph", (_retained,)),
+        ("G50", "torch.tensor, a call of its own", (_accumulate_count_on_the_cpu,)),
     ),
 }

@@ -483,6 +483,25 @@ class _LarsRebinds(LARS):
         p = p - v
 
 
+class _LarsEps(LARS):
+    def q(self, p: Tensor, g: Tensor, group: dict[str, Any]) -> Any:
+        w_norm, g_norm = p.norm(), g.norm()
+        if group["adapt"] and w_norm > 0 and g_norm > 0:
+            return group["trust_coefficient"] * w_norm / (g_norm + group["weight_decay"] * w_norm + 1e-8)
+        return 1.0
+
+
+class _LarsDecayIfAdapt(LARS):
+    def one(self, p: Tensor, g: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
+        super().one(p, g, group if group["adapt"] else {**group, "weight_decay": 0.0}, state)
+
+
+class _LarsOwnDict(LARS):
+    def velocity(self, p: Tensor, state: dict[str, Any]) -> Tensor:
+        v: Tensor = self.__dict__.setdefault("velocities", {}).setdefault(id(p), torch.zeros_like(p))
+        return v
+
+
 # --- largebatch.lamb ------------------------------------------------------------------------------------------------
 
 
@@ -616,6 +635,38 @@ class _LambInside(_LambBase):
         return found
 
 
+class _LambOwnDict(_LambBase):
+    def adam(self, p: Tensor, g: Tensor, group: dict[str, Any], state: dict[str, Any]) -> Tensor:
+        return super().adam(p, g, group, self.__dict__.setdefault("averages", {}).setdefault(id(p), {}))
+
+
+class _LambCountsAfterwards(_LambBase):
+    def adam(self, p: Tensor, g: Tensor, group: dict[str, Any], state: dict[str, Any]) -> Tensor:
+        if not state:
+            state.update(step=0, exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p))
+        b1, b2 = group["betas"]
+        t, m, v = state["step"], state["exp_avg"], state["exp_avg_sq"]
+        m.mul_(b1).add_(g, alpha=1 - b1)
+        v.mul_(b2).addcmul_(g, g, value=1 - b2)
+        state["step"] += 1
+        return (m / (1 - b1**t)) / ((v / (1 - b2**t)).sqrt() + group["eps"])
+
+
+class _LambDecayIfAdapt(_LambBase):
+    def one(self, p: Tensor, g: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
+        super().one(p, g, group if group["adapt"] else {**group, "weight_decay": 0.0}, state)
+
+
+def _by_default(cls: Any, name: str) -> type:
+    """The class, which reads one hyperparameter from self.defaults."""
+
+    class ByDefault(cls):  # type: ignore[misc]
+        def one(self, p: Tensor, g: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
+            super().one(p, g, {**group, name: self.defaults[name]}, state)
+
+    return ByDefault
+
+
 class _LambNeedsDecay(_LambBase):
     def ratio(self, p: Tensor, r: Tensor, g: Tensor, group: dict[str, Any]) -> Any:
         return super().ratio(p, r, g, group) if group["weight_decay"] > 0 else 1.0
@@ -688,6 +739,8 @@ MUTANTS: Mutants = {
         ("G11", "n steps", _warmup(lambda epochs, n, batch: epochs * n, _line)),
         ("G12", "epochs", _warmup(lambda epochs, n, batch: epochs, _line)),
         ("G13", "n // B", _warmup(lambda epochs, n, batch: epochs * (n // batch), _line)),
+        ("G90", "ceil of the whole", _warmup(lambda epochs, n, batch: math.ceil(epochs * n / batch), _line)),
+        ("G91", "round(n / B)", _warmup(lambda epochs, n, batch: epochs * round(n / batch), _line)),
         ("G71", "n / B", _warmup(lambda epochs, n, batch: epochs * n / batch, _line)),
         ("G17", "factor", _warmup(_steps, lambda share, low, high: low ** (1 - share) * high**share)),
         ("G18", "jump", _warmup(_steps, lambda share, low, high: high if share >= 1 else low)),
@@ -722,6 +775,7 @@ MUTANTS: Mutants = {
     "largebatch.layer_ratios": (
         ("T11", "no root", _ratios_by(lambda t: (t * t).sum())),
         ("T12", "per layer", (_ratios_per_layer,)),
+        ("T63", "split('.')[-1]", (lambda m: {n.split(".")[-1]: v for n, v in layer_ratios(m).items()},)),
         ("T13", "g / w", _ratios_by(torch.linalg.vector_norm, turned=True)),
         ("T14", "abs().sum()", _ratios_by(lambda t: t.abs().sum())),
         ("T15", "item()", (_ratios_in_floats,)),
@@ -742,6 +796,12 @@ MUTANTS: Mutants = {
         ("T7", "1.0", (_LarsNoTrust,)),
         ("M10", "g.add_", (_LarsInPlaceGradient,)),
         ("M9", "p = p - v", (_LarsRebinds,)),
+        ("T60", "by id(p)", (_LarsOwnDict,)),
+        ("T61", "+ 1e-8", (_LarsEps,)),
+        ("T62", "decay if adapt", (_LarsDecayIfAdapt,)),
+        ("A27", "self.defaults['momentum']", (_by_default(LARS, "momentum"),)),
+        ("A27", "self.defaults['weight_decay']", (_by_default(LARS, "weight_decay"),)),
+        ("A27", "self.defaults['trust_coefficient']", (_by_default(LARS, "trust_coefficient"),)),
     ),
     "largebatch.lamb": (
         ("T8", "l2", (_LambL2,)),
@@ -753,6 +813,11 @@ MUTANTS: Mutants = {
         ("T4", "r.norm() > 0", (_LambFrozenAtZero,)),
         ("T5", "always", (_LambAlwaysAdapts,)),
         ("A1", "sqrt(v + eps)", (_LambInside,)),
+        ("T60", "by id(p)", (_LambOwnDict,)),
+        ("T51", "counted afterwards", (_LambCountsAfterwards,)),
+        ("T62", "decay if adapt", (_LambDecayIfAdapt,)),
+        ("A27", "self.defaults['betas']", (_by_default(LAMB, "betas"),)),
+        ("A27", "self.defaults['eps']", (_by_default(LAMB, "eps"),)),
         ("T3", "if wd", (_LambNeedsDecay,)),
     ),
     **ranks.MUTANTS,

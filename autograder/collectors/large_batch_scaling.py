@@ -11,7 +11,7 @@ import torch
 
 from autograder.collectors.common import check_call, place, the_function
 from autograder.collectors.launches import MIXES, SYNCS, event_lines
-from autograder.collectors.minibatching import mean_squared_error, network, rows_seen
+from autograder.collectors.minibatching import PEAK, mean_squared_error, network, rows_seen
 from autograder.collectors.ranks import AllReduce, check_reduced, run_ranks
 from autograder.evidence import ProtocolError, Record
 from autograder.exercise import Case
@@ -45,6 +45,9 @@ def layer_ratios(case: Case, objects: Sequence[Any], record: Record) -> None:
         kind = "None" if returned is None else f"a {type(returned).__name__}"
         raise ProtocolError(f"layer_ratios should return a dict from parameter name to ratio, but it returned {kind}")
     record.fact("names in the dict", ", ".join(sorted(map(str, returned))) or "none")
+    kinds = {name.rpartition(".")[2] for name in case.inputs["names"]}
+    bare = sorted(set(map(str, returned)) & kinds)
+    record.fact("the layer in front of the name", f"missing: {', '.join(bare)}" if bare else "there")
     for name, value in returned.items():
         record.array(f"ratio of {name}", value)
     same = all(np.array_equal(one, two, equal_nan=True) for one, two in zip(before, _snapshot(model), strict=True))
@@ -71,7 +74,8 @@ def data_parallel(case: Case, objects: Sequence[Any], record: Record) -> None:
     Inputs: name and usage of the function; weights (four arrays, of `network`), X and y, lists with one array per
     rank; micro_batch (absent: the function takes none); frozen, number of a parameter that takes no gradient (absent:
     all do); dtype, device. On the pretend device all ranks hold the shard of rank 0, so that one of them, counted, can
-    stand for all: a sum over the ranks is a multiplication.
+    stand for all: a sum over the ranks is a multiplication. memory (there only): is the peak of new bytes compared with
+    that of one micro-batch's forward and backward?
     """
     call = the_function(objects[0], case.inputs["name"])
     if case.inputs.get("device", "cpu") == "cpu":
@@ -102,10 +106,13 @@ def _in_threads(inputs: Mapping[str, Any], call: Any, record: Record) -> None:
 
 def _counted(inputs: Mapping[str, Any], call: Any, record: Record) -> None:
     count, dtype, sizes = len(inputs["X"]), inputs.get("dtype", "float64"), list[int]()
+    foreign: list[str] = []  # calls with a tensor of another device, which nccl refuses
 
     def all_reduce(tensor: Tensor, op: Any = None, group: Any = None, async_op: bool = False) -> None:
         check_reduced(tensor, op)
         sizes.append(tensor.numel())
+        if tensor.device != X.device:
+            foreign.append(f"all_reduce number {len(sizes)} is given a tensor on the {tensor.device.type.upper()}")
         with torch.no_grad(), uncounted():
             tensor.detach().mul_(count)
 
@@ -114,17 +121,30 @@ def _counted(inputs: Mapping[str, Any], call: Any, record: Record) -> None:
         assert counter is not None, "a counted place has a counter"
         model = _model(inputs, lambda array: here.tensor(array, dtype))
         X, y = here.tensor(inputs["X"][0], dtype), here.tensor(inputs["y"][0], dtype)
+        one = _one_micro_batch(inputs, counter, model, X, y) if inputs.get("memory") else None
         try:
             with counter.section("one step") as section:
                 _call(inputs, call, model, X, y, all_reduce, count)
         except DeviceMix:
             pass  # the section has noted where
-        for name, events in ((MIXES, section.mixes), (SYNCS, section.syncs)):
-            record.fact(name, float(len(events)))
-            record.fact(f"{name}: where", event_lines(events))
+        record.fact(MIXES, float(len(section.mixes) + len(foreign)))
+        record.fact(f"{MIXES}: where", [*event_lines(section.mixes), *foreign[:3]])
+        record.fact(SYNCS, float(len(section.syncs)))
+        record.fact(f"{SYNCS}: where", event_lines(section.syncs))
         record.fact(CALLS, float(len(sizes)))
-        if not section.mixes:
+        if one is not None:
+            record.fact(PEAK, round(section.peak_bytes / max(one, 1), 2))
+        if not section.mixes and not foreign:
             _gradients(record, inputs, model, "", counter.fetch)
+
+
+def _one_micro_batch(inputs: Mapping[str, Any], counter: Any, model: torch.nn.Module, X: Tensor, y: Tensor) -> int:
+    """Peak of the new bytes of one forward and backward, on a counted device."""
+    few = inputs["micro_batch"]
+    with counter.section("one micro-batch") as one:
+        mean_squared_error(model(X[:few]), y[:few]).backward()  # type: ignore[no-untyped-call]
+    model.zero_grad(set_to_none=True)
+    return int(one.peak_bytes)
 
 
 def _model(inputs: Mapping[str, Any], tensor: Any) -> torch.nn.Sequential:

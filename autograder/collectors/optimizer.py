@@ -10,11 +10,13 @@ A case's inputs (P parameters, G groups, T steps):
     lrs         T lists of G learning rates, set on the groups before each step; absent: left alone
     later       "step" (from 1) and "groups", G mappings: from that step on the groups have these hyperparameters
     state       names of the state tensors to record, as torch calls them
+    reload      the step (from 1) after which a new optimizer, with new parameters, takes over through state_dict
     dtype, device
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -41,7 +43,7 @@ class Run:
     """One optimizer on one script."""
 
     def __init__(self, inputs: Mapping[str, Any], cls: type, here: Place, record: Record) -> None:
-        self.inputs, self.here, self.record = inputs, here, record
+        self.inputs, self.cls, self.here, self.record = inputs, cls, here, record
         self.dtype = inputs.get("dtype", "float64")
         self.params = [here.parameter(array, self.dtype) for array in inputs["params"]]
         self.opt = build(cls, self.params, inputs)
@@ -58,7 +60,17 @@ class Run:
             self.check_gradients(before, number)
             if self.inputs.get("device", "cpu") != PRETEND:
                 self.check_storage(pointers, number)
+            if number == self.inputs.get("reload"):
+                self.resume()
+                pointers = [p.data_ptr() for p in self.params]
         self.flush_state()
+
+    def resume(self) -> None:
+        """What a restart from a checkpoint does: new parameters, a new optimizer, and `load_state_dict`."""
+        saved = copy.deepcopy(self.opt.state_dict())
+        self.params = [torch.nn.Parameter(p.detach().clone()) for p in self.params]
+        self.opt = build(self.cls, self.params, self.inputs)
+        self.opt.load_state_dict(saved)
 
     def set_gradients(self, number: int) -> None:
         """What training would do before step `number` (from 1): a new lr and a new gradient."""

@@ -2,11 +2,76 @@
 
 from __future__ import annotations
 
+import math
+import random
 from functools import partial
 
-from autograder.exercise import Part, QuizExercise, quiz
+from autograder.exercise import Part, QuizExercise, Varied, quiz
 
 _quiz = partial(quiz, "08_large_batch_scaling", "largebatch")
+
+
+def _half_life(mu: float, k: int) -> Part:
+    lr = f"(1 − {mu**k:.3f})/(1 − {mu:g})"
+    steps = math.log(2) / -math.log(mu)
+    return Part(
+        "the new momentum",
+        mu**k,
+        {
+            mu
+            ** k: f"Right. {mu:g} to the power {k} is {mu**k:.3f}: one step of the large batch forgets what {k} steps of the "
+            f"small one did. (The lr of (8.2) is for unchanged momentum: here it also needs the factor {lr}.)",
+            mu: f"Then its half-life is still {steps:.1f} steps, and a step now has {k} times as many examples: in examples "
+            f"the memory has become {k} times as long.",
+            mu ** (1 / k): f"Upside down: that makes the memory {k} times as long in steps, {k * k} times in examples.",
+            1
+            - k
+            * (1 - mu): f"1 − {k}·{1 - mu:.2g} is the first-order version of it. The half-life asks for a power: μ to "
+            "the power k.",
+            "other": f"μ^h = ½ with h in steps. A step has {k} times as many examples, so h has to be "
+            f"smaller by that: μ' = μ to the power {k}.",
+        },
+        tolerance=0.01,
+    )
+
+
+def _vary_half_life(dice: random.Random) -> Varied:
+    mu, k = dice.choice(((0.9, 4), (0.9, 3), (0.8, 2), (0.8, 3), (0.95, 4), (0.85, 4)))
+    text = {"momentum 0.9": f"momentum {mu:g}", "go to 1024": f"go to {256 * k}"}
+    return Varied((_half_life(mu, k),), text)
+
+
+def _beyond_critical(k: int) -> tuple[Part, Part]:
+    return (
+        Part(
+            "examples over E_min",
+            1.0 + k,
+            {
+                1.0 + k: f"Right. 1 + B/B_crit = {1 + k}, for 1 + 1/{k} = {1 + 1 / k:.3g} times the fewest steps.",
+                1 + 1 / k: "That is the number of steps over S_min. Examples pay for it: 1 + B/B_crit.",
+                float(k): "The 1 is missing in 1 + B/B_crit.",
+                2.0: "That is at B = B_crit, where both numbers are twice their minimum.",
+                "other": f"Equation (8.11) with B = {k}·B_crit.",
+            },
+            tolerance=0.01,
+        ),
+        Part(
+            "late in training B_simple",
+            "grows",
+            {
+                "grows": "Right. On the way down both shrink, |G|² far faster than the noise of single examples: tr Σ/|G|² "
+                "grows. A batch size that wastes examples early can be right later, and a B_crit is one of a loss level.",
+                "shrinks": "Look at (8.9): towards a minimum |G|² shrinks faster than the noise.",
+                "stays": "Both tr Σ and |G|² change during training, and not alike.",
+            },
+        ),
+    )
+
+
+def _vary_beyond_critical(dice: random.Random) -> Varied:
+    k = dice.choice((3, 4, 5, 6, 8))
+    return Varied(_beyond_critical(k), {r"$B = 4\,B_{\text{crit}}$": rf"$B = {k}\,B_{{\text{{crit}}}}$"})
+
 
 QUIZZES: tuple[QuizExercise, ...] = (
     _quiz(
@@ -43,52 +108,8 @@ QUIZZES: tuple[QuizExercise, ...] = (
         ),
         difficulty=2,
     ),
-    _quiz(
-        3,
-        "Momentum measured in examples",
-        Part(
-            "the new momentum",
-            0.9**4,
-            {
-                0.9
-                ** 4: "Right. 0.9⁴ = 0.656: one step of the large batch forgets what four steps of the small one did.",
-                0.9: "Then its half-life is still 6.6 steps, and a step now has four times as many examples: in examples "
-                "the memory has become four times as long.",
-                0.9**0.25: "Upside down: that makes the memory four times as long in steps, sixteen times in examples.",
-                0.6: "1 − 4·0.1 is the first-order version of it, and not far off. The half-life asks for a power: 0.9⁴.",
-                "other": "μ^h = ½ with h in steps. A step has four times as many examples, so h has to be a quarter: "
-                "μ' = μ⁴.",
-            },
-            tolerance=0.01,
-        ),
-    ),
-    _quiz(
-        4,
-        "Beyond the critical batch",
-        Part(
-            "examples over E_min",
-            5.0,
-            {
-                5.0: "Right. 1 + B/B_crit = 5, for 1 + 1/4 = 1.25 times the fewest steps.",
-                1.25: "That is the number of steps over S_min. Examples pay for it: 1 + B/B_crit.",
-                4.0: "The 1 is missing in 1 + B/B_crit.",
-                2.0: "That is at B = B_crit, where both numbers are twice their minimum.",
-                "other": "Equation (8.11) with B = 4·B_crit.",
-            },
-            tolerance=0.01,
-        ),
-        Part(
-            "late in training B_simple",
-            "grows",
-            {
-                "grows": "Right. The gradient shrinks on the way down while the noise of single examples stays: tr Σ/|G|² "
-                "grows. A batch size that wastes examples early can be right later, and a B_crit is one of a loss level.",
-                "shrinks": "Look at (8.9): towards a minimum the gradient shrinks faster than the noise.",
-                "stays": "Both tr Σ and |G|² change during training, and not alike.",
-            },
-        ),
-        difficulty=2,
-    ),
+    _quiz(3, "Momentum measured in examples", _half_life(0.9, 4), vary=_vary_half_life),
+    _quiz(4, "Beyond the critical batch", *_beyond_critical(4), difficulty=2, vary=_vary_beyond_critical),
     _quiz(
         5,
         "Three printed ratios that do not follow",

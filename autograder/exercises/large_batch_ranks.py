@@ -10,6 +10,7 @@ import numpy as np
 from autograder.collectors.common import PRETEND
 from autograder.collectors.large_batch_scaling import CALLS
 from autograder.collectors.launches import MIXES, SYNCS
+from autograder.collectors.minibatching import PEAK
 from autograder.exercise import TOLERANCE, Case, CodeExercise, Limit
 from autograder.misconceptions import large_batch_ranks as ranks
 from autograder.misconceptions import recognise
@@ -39,6 +40,13 @@ DEVICE_LIMITS = (
         "Host synchronisations: {count}; none is allowed. Each makes Python wait for the GPU and for all ranks, and you "
         "need no number in Python.",
     ),
+)
+
+_MEMORY = Limit(
+    PEAK,
+    1.2,
+    "At its peak the call holds {count} times the bytes of one micro-batch's forward and backward; {at_most} times is "
+    "allowed. A graph, with all its activations, lives until backward has gone through it.",
 )
 
 
@@ -123,7 +131,7 @@ DATA_PARALLEL = CodeExercise(
 
 
 def _no_sync_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
-    micro = int(rng.integers(2, 4)) if hidden else 3
+    micro, many = (int(rng.integers(2, 4)), int(rng.integers(60, 90))) if hidden else (3, 60)
     # ranks with different numbers of micro-batches, a last one that is shorter, a shard smaller than one
     ragged = [3 * micro + 1, 1, micro + 1]
     if hidden:
@@ -139,6 +147,13 @@ def _no_sync_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         case("float32, a frozen parameter", "values", _micro(rng, ragged[:2], micro, frozen=1, dtype="float32")),
         case("calls of all_reduce", "one reduction", _micro(rng, [3 * micro] * 2, micro), CALL_LIMIT),
         case("on a GPU", "one reduction", _micro(rng, [2 * micro + 1] * 3, micro, device=PRETEND), *DEVICE_LIMITS),
+        case(
+            "memory",
+            "one reduction",
+            _micro(rng, [4 * many + 7] * 2, many, device=PRETEND, memory=True),
+            _MEMORY,
+            *DEVICE_LIMITS,
+        ),
     )
 
 

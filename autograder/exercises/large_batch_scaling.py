@@ -77,7 +77,7 @@ SCALING = CodeExercise(
     NOTEBOOK,
     {"rules": 2.0, "bound": 1.0},
     difficulty=1,
-    minutes=10,
+    minutes=5,
     objects=tuple(_SCALING_NAMES),
     visible=lambda: _scaling_cases(generator(VISIBLE_SEED), hidden=False),
     draw_cases=lambda seed: _scaling_cases(generator(seed), hidden=True),
@@ -112,24 +112,27 @@ def _warmup_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         inputs = {"names": ["warmup_lr"], "usages": [_WARMUP_USAGE], "calls": calls}
         return _case(title, group, "functions", inputs, hidden=hidden)
 
-    even, ragged, none, down = (
+    even, ragged, nearly, none, down = (
         (0.1, 0.8, 2, 40, 10),
         (0.05, 0.4, 3, 50, 8),
+        (0.05, 0.3, 3, 46, 8),
         (0.1, 0.6, 0, 40, 10),
         (0.1, 0.3, 1, 12, 32),
     )
     if hidden:
         lr = rounded(rng.uniform(0.02, 0.1))
         even = (lr, rounded(lr * rng.uniform(4, 9)), 2, 8 * int(rng.integers(5, 9)), 8)
-        ragged = (lr, rounded(lr * rng.uniform(4, 9)), int(rng.integers(3, 5)), 57 + int(rng.integers(0, 5)), 8)
+        ragged = (lr, rounded(lr * rng.uniform(4, 9)), int(rng.integers(3, 5)), 57 + int(rng.integers(0, 3)), 8)
+        nearly = (*ragged[:3], 62 + int(rng.integers(0, 2)), 8)
         none = (lr, rounded(lr * 5), 0, 40 + int(rng.integers(0, 9)), 8)
         down = (lr, rounded(lr * rng.uniform(3, 5)), int(rng.integers(2, 4)), 12, 32)
     per = -(-even[3] // even[4])
-    long = ragged[2] * -(-ragged[3] // ragged[4])
+    long, other = (one[2] * -(-one[3] // one[4]) for one in (ragged, nearly))
     # torch's LinearLR multiplies its way up: 1e-9 holds for a few dozen steps
     return (
         case("the ramp", "ramp", even, (0, 1, per - 1, per, per + 1)),
         case("the ramp, batches that do not divide n", "ramp", ragged, (0, 1, long // 2, long - 1)),
+        case("the ramp, a last batch almost full", "ramp", nearly, (0, 1, other // 2, other - 1)),
         case("a batch larger than the data", "ramp", down, (0, 1, down[2] - 1, down[2])),
         case("after the warmup", "after", even, (2 * per, 2 * per + 1, 4 * per + 3)),
         case("after the warmup, batches that do not divide n", "after", ragged, (long, long + 1, 2 * long)),
@@ -144,7 +147,7 @@ WARMUP = CodeExercise(
     NOTEBOOK,
     {"ramp": 2.0, "after": 1.0},
     difficulty=1,
-    minutes=10,
+    minutes=8,
     objects=("warmup_lr",),
     visible=lambda: _warmup_cases(generator(VISIBLE_SEED), hidden=False),
     draw_cases=lambda seed: _warmup_cases(generator(seed), hidden=True),
@@ -214,7 +217,7 @@ NOISE_SCALE = CodeExercise(
     NOTEBOOK,
     {"estimates": 3.0, "edge cases": 1.0},
     difficulty=2,
-    minutes=20,
+    minutes=15,
     objects=("noise_scale",),
     visible=lambda: _noise_cases(generator(VISIBLE_SEED), hidden=False),
     draw_cases=lambda seed: _noise_cases(generator(seed), hidden=True),
@@ -340,7 +343,7 @@ LAYER_RATIOS = CodeExercise(
     NOTEBOOK,
     {"ratios": 2.0, "edge cases": 1.0},
     difficulty=1,
-    minutes=10,
+    minutes=5,
     objects=("layer_ratios",),
     visible=lambda: _ratio_cases(generator(VISIBLE_SEED), hidden=False),
     draw_cases=lambda seed: _ratio_cases(generator(seed), hidden=True),
@@ -420,6 +423,7 @@ def _layerwise_cases(
             "two groups, one with adapt=False", "parameter groups", _two_groups(rng, first, {**second, "adapt": False})
         ),
         case("two groups, both adapt", "parameter groups", _two_groups(rng, first, {**second, "adapt": True})),
+        case("state_dict half-way", "parameter groups", _two_groups(rng, first, second) | {"reload": STEPS // 2}),
         case("late gradients, re-used tensors", "late gradients", _late(_one_group(rng, [*shapes[:2], (3,)], first))),
         case(
             "float32 and a 0-dim tensor", "dtypes and devices", {**_one_group(rng, shapes, first), "dtype": "float32"}

@@ -178,7 +178,11 @@ def warmup_function(faults: Faults) -> tuple[Callable[..., float], ...]:
         per_epoch = {"floor": n // batch_size, "examples": n, "ratio": n / batch_size}.get(
             faults.get("length", "right"), math.ceil(n / batch_size)
         )
+        if faults.get("length") == "nearest":
+            per_epoch = round(n / batch_size)
         length = warmup_epochs * per_epoch
+        if faults.get("length") == "all rounded once":
+            length = math.ceil(warmup_epochs * n / batch_size)
         if faults.get("length") == "epochs":
             length = warmup_epochs
         if str(faults.get("length")).startswith("one epoch"):
@@ -269,6 +273,21 @@ WARMUP_ROWS: dict[str, Row] = {
         _WARMUP,
         {"length": "ratio"},
         coincides="when B divides n",
+    ),
+    "G90": Row(
+        "rounded up once for all epochs",
+        "You round epochs · n/B up as a whole. Every epoch has a shorter last batch of its own: ⌈n/B⌉ steps, times the epochs.",
+        _WARMUP,
+        {"length": "all rounded once"},
+        coincides="when B divides n, with one epoch, and after the warmup",
+    ),
+    "G91": Row(
+        "rounded to the nearest number of steps",
+        "You take round(n / batch_size) steps per epoch. A last batch of any size is a step: ⌈n/B⌉, always rounded up.",
+        _WARMUP,
+        {"length": "nearest"},
+        also=({"length": "nearest", "zero": "divides"},),
+        coincides="when the last batch is at least half full, and after the warmup",
     ),
     "G14": Row(
         "the lr goes on rising",
@@ -702,6 +721,9 @@ def ratio_function(faults: Faults) -> tuple[Callable[[torch.nn.Module], dict[str
         pairs: dict[str, list[tuple[Tensor, Tensor]]] = {}
         for name, p in named:
             key = name.rpartition(".")[0] if faults.get("merge") == "layer" else name
+            if faults.get("merge") == "no prefix":
+                key = name.rpartition(".")[2]
+                pairs.pop(key, None)  # the last one of that name stays
             if faults.get("merge") == "no biases" and p.dim() < 2:
                 continue
             grad = torch.zeros_like(p) if p.grad is None else p.grad
@@ -751,6 +773,13 @@ RATIO_ROWS: dict[str, Row] = {
         "You have one ratio per layer. Weight and bias are two tensors with very different ratios: one entry each.",
         _RATIO,
         {"merge": "layer"},
+    ),
+    "T63": Row(
+        "names without their prefix",
+        "Your keys are “weight” and “bias” alone, and each layer overwrites the one before. The name in "
+        "model.named_parameters() has the layer's in front: fc1.weight.",
+        "the docstring: the parameter's name",
+        {"merge": "no prefix"},
     ),
     "T13": Row(
         "the ratio upside down",

@@ -61,6 +61,10 @@ def accumulate_function(faults: Faults) -> tuple[Callable[..., None], ...]:
         if how == "whole shard":
             micro_batch = n
         parts = list(zip(X.split(micro_batch), y.split(micro_batch), strict=True))
+        if how == "one backward":
+            outputs = torch.cat([model(one) for one, _ in parts])
+            loss_fn(outputs, y).backward()
+            parts = []
         if how == "last dropped" and len(parts) > 1 and len(parts[-1][1]) < micro_batch:
             parts = parts[:-1]
         if how == "first only":
@@ -71,14 +75,15 @@ def accumulate_function(faults: Faults) -> tuple[Callable[..., None], ...]:
             weight = {
                 "equal": 1 / len(parts),
                 "none": 1.0,
+                "all of it each time": 1.0,
                 "nominal": micro_batch / n,
                 "twice": len(target) / n / len(parts),
                 "sum": float(len(target)),
             }.get(how, len(target) / n)
             (loss_fn(model(one), target) * weight).backward()
-            if how == "reduced each time":
-                _reduce(model, n, all_reduce, world_size, faults)
-        if how != "reduced each time":
+            if how in ("reduced each time", "all of it each time"):
+                _reduce(model, n if how == "reduced each time" else len(target), all_reduce, world_size, faults)
+        if how not in ("reduced each time", "all of it each time"):
             _reduce(model, n, all_reduce, world_size, faults)
 
     return (accumulate_and_reduce,)
@@ -96,10 +101,20 @@ def _reduce(model: torch.nn.Module, n: int, all_reduce: Any, world_size: int, fa
     own = 1.0 if how in ("sum", "equal") else float(n)
     device = torch.device("cpu") if faults.get("count on") == "cpu" else grads[0].device
     count = torch.tensor([float(n)], dtype=grads[0].dtype, device=device)
+    if faults.get("buckets") == "count apart":
+        count = count[0]
+        all_reduce(count)
+        flat = torch.cat([n * g.reshape(-1) for g in grads])
+        all_reduce(flat)
+        for g, part in zip(grads, (flat / count).split([g.numel() for g in grads]), strict=True):
+            g.copy_(part.view_as(g))
+        return
     if faults.get("buckets") == "one per tensor":
         _one_by_one(grads, count, own, all_reduce, world_size, how)
         return
     flat = torch.cat([own * g.reshape(-1) for g in grads] + [count])
+    if faults.get("reduced") == "returned":
+        _use_what_is_returned(all_reduce(flat), grads, faults.get("used"))
     if faults.get("reduced") != "not at all":
         all_reduce(flat)
     total: Any = flat[-1]
@@ -119,6 +134,18 @@ def _reduce(model: torch.nn.Module, n: int, all_reduce: Any, world_size: int, fa
     for p, part in zip(trained, flat.split([p.numel() for p in trained]), strict=True):
         assert p.grad is not None
         p.grad.copy_(part.view_as(p))
+
+
+def _use_what_is_returned(returned: Any, grads: list[Tensor], how: str | None) -> None:
+    """all_reduce returns None: TypeError or AttributeError, whatever is done with it."""
+    if how == "divided":
+        returned / len(grads)
+    elif how == "divided by a tensor":
+        returned / grads[0]
+    elif how == "split":
+        returned.split([g.numel() for g in grads])
+    else:
+        returned[:-1]
 
 
 def _one_by_one(grads: list[Tensor], count: Tensor, own: float, all_reduce: Any, world_size: int, how: str) -> None:
@@ -187,6 +214,13 @@ DATA_PARALLEL_ROWS: dict[str, Row] = {
         {"written": "lost"},
         also=({"reduced": "before backward"},),
     ),
+    "G89": Row(
+        "the result of all_reduce is used",
+        "all_reduce returns nothing; it changes the tensor that it is given. Write `all_reduce(t)` and go on with t.",
+        "the docstring: all_reduce",
+        {"reduced": "returned"},
+        also=tuple({"reduced": "returned", "used": how} for how in ("divided", "divided by a tensor", "split")),
+    ),
     "G45": Row(
         "one all_reduce per tensor",
         "Each call costs a round trip between all ranks, however small its tensor is. Put all gradients into one flat "
@@ -197,10 +231,11 @@ DATA_PARALLEL_ROWS: dict[str, Row] = {
     ),
     "G50": Row(
         "the count is made on the CPU",
-        "`torch.tensor(n)` lives on the CPU and cannot be joined with the gradients on the GPU: give it "
-        "device=X.device, or the gradient's.",
+        "`torch.tensor(n)` lives on the CPU. It cannot be joined with the gradients on the GPU, and nccl cannot reduce it "
+        "either: give it device=X.device, or the gradient's.",
         "section 8: no device mix",
         {"count on": "cpu"},
+        also=({"count on": "cpu", "buckets": "count apart"},),
         by_rules=True,
         coincides="on the CPU",
     ),
@@ -225,7 +260,7 @@ DATA_PARALLEL_ROWS: dict[str, Row] = {
 }  # fmt: skip
 
 ACCUMULATE_ROWS: dict[str, Row] = {
-    **{key: DATA_PARALLEL_ROWS[key] for key in ("G42", "G43", "G46", "G51", "G54", "G45", "G49", "G50", "G53")},
+    **{key: DATA_PARALLEL_ROWS[key] for key in ("G42", "G43", "G46", "G51", "G54", "G45", "G49", "G50", "G53", "G89")},
     "G44": replace(DATA_PARALLEL_ROWS["G44"], also=()),
     "G47": Row(
         "the reduced numbers do not reach .grad",
@@ -236,11 +271,16 @@ ACCUMULATE_ROWS: dict[str, Row] = {
     "G55": Row(
         "reduced after every micro-batch",
         "all_reduce belongs after the last micro-batch: one call per step, however many micro-batches there are. Reduced "
-        "in between, .grad already holds the other ranks' share when the next micro-batch is added, and it is counted "
-        "again; and ranks with fewer micro-batches leave the others waiting for ever.",
+        "in between (by data_parallel_backward in the loop, for instance), .grad already holds the other ranks' share when "
+        "the next micro-batch is added, and gradients that are reduced already are reduced again; and ranks with fewer "
+        "micro-batches leave the others waiting for ever.",
         _COUNT,
         {"micro": "reduced each time"},
-        also=({"micro": "reduced each time", "weights": "equal"}, {"micro": "reduced each time", "weights": "sum"}),
+        also=(
+            {"micro": "reduced each time", "weights": "equal"},
+            {"micro": "reduced each time", "weights": "sum"},
+            {"micro": "all of it each time"},
+        ),
     ),
     "G57": Row(
         "the last, shorter micro-batch is dropped",
@@ -299,6 +339,14 @@ ACCUMULATE_ROWS: dict[str, Row] = {
         _MEAN,
         {"micro": "first only"},
         coincides="with one micro-batch",
+    ),
+    "B69": Row(
+        "all graphs are kept alive",
+        "backward runs once, after the last micro-batch (or the graphs are retained): until then the activations of all "
+        "micro-batches stay in memory. Call backward in the loop; it frees the graph.",
+        "the docstring: the graph of a micro-batch",
+        {"micro": "one backward"},
+        by_rules=True,
     ),
     "G61": Row(
         "the whole shard at once",

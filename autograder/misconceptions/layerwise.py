@@ -40,13 +40,26 @@ class _Layerwise(torch.optim.Optimizer):
     def _shares(self, number: int) -> bool:
         return self.faults.get("norms") == "model"
 
+    def _state(self, p: Tensor) -> dict[str, Any]:
+        """Where the averages are kept."""
+        if self.faults.get("state") == "own":
+            own: dict[int, dict[str, Any]] = self.__dict__.setdefault("own", {})
+            return own.setdefault(id(p), {})
+        found: dict[str, Any] = self.state[p]
+        return found
+
     def _options(self, group: dict[str, Any]) -> dict[str, Any]:
         how = self.faults.get("options", "group")
         if how == "defaults":
             return {**group, **self.defaults, "params": group["params"]}
         if how == "first group":
             return {**self.param_groups[0], "params": group["params"]}
-        return {**group, "lr": self.defaults["lr"]} if how == "defaults' lr" else group
+        if how.startswith("defaults' "):
+            name = how.removeprefix("defaults' ")
+            return {**group, name: self.defaults[name]}
+        if self.faults.get("excluded decay") == "none" and not group["adapt"]:
+            return {**group, "weight_decay": 0.0}
+        return group
 
     def _move(self, p: Tensor, grad: Tensor, group: dict[str, Any], rows: list[Any]) -> Tensor:
         raise NotImplementedError
@@ -106,7 +119,7 @@ class Lars(_Layerwise):
             grad.add_(wd * w)
         shrink = -lr * wd * w if decay == "decoupled" else 0.0
         where = self.faults.get("momentum", "right")
-        v = self.state[p].get("momentum_buffer")
+        v = self._state(p).get("momentum_buffer")
         v = torch.zeros_like(p) if v is None else v
         if where == "history":  # the ratio multiplies the whole velocity
             new = mu * v + (d / q if q else d)
@@ -120,7 +133,7 @@ class Lars(_Layerwise):
             new = keep * v + gain * lr * d
             move = v if where == "old" else new
         if where != "not stored":
-            self.state[p]["momentum_buffer"] = new
+            self._state(p)["momentum_buffer"] = new
         if where == "nesterov":
             move = mu * new + lr * d
         result: Tensor = shrink - move
@@ -134,7 +147,9 @@ class Lars(_Layerwise):
         w = self._norm(torch.cat([q.detach().flatten() for _, q, _ in rows]))
         g = self._norm(torch.cat([one.flatten() for _, _, one in rows]))
         below = g + wd * w
-        if kind == "no decay":
+        if kind.startswith("1e"):
+            below += float(kind)
+        elif kind == "no decay":
             below = g
         elif kind == "norm of the sum":
             below = self._norm(torch.cat([(one + wd * q.detach()).flatten() for _, q, one in rows]))
@@ -189,7 +204,7 @@ class Lamb(_Layerwise):
             lr = 1.0
         elif self.faults.get("lr") == "corrected":
             b1, b2 = group["betas"]
-            t = float(self.state[p]["step"])
+            t = float(self._state(p)["step"])
             lr = lr * math.sqrt(1 - b2**t) / (1 - b1**t)
         decay = self.faults.get("decay")
         shrink = group["weight_decay"] * w
@@ -218,7 +233,7 @@ class Lamb(_Layerwise):
     def _update(self, p: Tensor, grad: Tensor, group: dict[str, Any]) -> Tensor:
         """r of equation (8.16), and the averages."""
         (b1, b2), wd, decay = group["betas"], group["weight_decay"], self.faults.get("decay")
-        state, w = self.state[p], p.detach()
+        state, w = self._state(p), p.detach()
         g = grad + wd * w if decay == "l2" else grad
         if self.faults.get("gradient") == "changed":
             grad.add_(wd * w)
@@ -235,6 +250,8 @@ class Lamb(_Layerwise):
             c2 = 1.0
         if how in ("none", "second only"):
             c1 = 1.0
+        if how == "t from 0, divided":
+            c1, c2 = 1 - b1 ** (t - 1), 1 - b2 ** (t - 1)
         if how == "t from 0":
             c1, c2 = (1 - b1 ** (t - 1), 1 - b2 ** (t - 1)) if t > 1 else (1.0, 1.0)
         m, v = m / c1, v / c2
@@ -262,7 +279,7 @@ _GROUPS = "the docstring: every group has its own hyperparameters"
 
 
 #: Mistakes that both can have; `reread` differs.
-def _shared(ratio: str, update: str) -> dict[str, Row]:
+def _shared(ratio: str, update: str, options: tuple[str, ...]) -> dict[str, Row]:
     return {
         "M5": Row(
             "the sign of the update",
@@ -351,7 +368,7 @@ def _shared(ratio: str, update: str) -> dict[str, Row]:
             "between steps.",
             _GROUPS,
             {"options": "defaults"},
-            also=({"options": "defaults' lr"},),
+            also=tuple({"options": f"defaults' {name}"} for name in options),
             coincides="when no group has values of its own and none change",
         ),
         "T53": Row(
@@ -388,6 +405,22 @@ def _shared(ratio: str, update: str) -> dict[str, Row]:
             "the docstring: p.grad stays as it is",
             {"gradient": "changed"},
         ),
+        "T62": Row(
+            "adapt=False switches the decay off",
+            "In groups with adapt=False you leave the weight decay out. adapt=False switches off the ratio, not the decay: "
+            "the group's own weight_decay says that.",
+            "the docstring: adapt",
+            {"excluded decay": "none"},
+            coincides="in groups that adapt, and without weight decay",
+        ),
+        "T60": Row(
+            "state outside of self.state",
+            "Your averages are kept where state_dict() does not see them: a run that is resumed from a checkpoint starts "
+            "them from 0. Keep them in self.state[p].",
+            "the docstring: state",
+            {"state": "own"},
+            coincides="as long as no checkpoint is loaded",
+        ),
         "M9": Row(
             "the weight is not updated in place",
             "`p = p - …` makes a new tensor and leaves the parameter as it was. Write `p.sub_(…)`.",
@@ -404,7 +437,7 @@ def _shared(ratio: str, update: str) -> dict[str, Row]:
 
 
 LARS_ROWS: dict[str, Row] = {
-    **_shared(_RATIO, _UPDATE),
+    **_shared(_RATIO, _UPDATE, ("lr", "momentum", "weight_decay", "trust_coefficient")),
     "T1": Row(
         "the decay is missing in the ratio's divisor, or in the update",
         "What is scaled is g + λw, and the divisor ‖g‖ + λ‖w‖ is made for just that. You have the decay in one of the two "
@@ -462,6 +495,15 @@ LARS_ROWS: dict[str, Row] = {
         _RATIO,
         {"ratio": "norm of the sum"},
         coincides="without weight decay",
+    ),
+    "T61": Row(
+        "a small number in the divisor",
+        "Your divisor is ‖g‖ + λ‖w‖ + 1e-8, or the like. (8.14) has no such number: zero norms have a rule of their own, and "
+        "where gradients are tiny it changes the ratio.",
+        _RATIO,
+        {"ratio": "1e-8"},
+        also=({"ratio": "1e-6"}, {"ratio": "1e-7"}),
+        coincides="where no ratio is used",
     ),
     "T21": Row(
         "decoupled decay",
@@ -521,7 +563,7 @@ LARS_ROWS: dict[str, Row] = {
 }
 
 LAMB_ROWS: dict[str, Row] = {
-    **_shared(_LAMB_RATIO, _LAMB),
+    **_shared(_LAMB_RATIO, _LAMB, ("lr", "betas", "eps", "weight_decay")),
     "T8": Row(
         "weight decay in the gradient",
         "You add λw to g, so that it is averaged and divided by the root, as L2 in Adam. LAMB adds it to the finished "
@@ -609,9 +651,11 @@ LAMB_ROWS: dict[str, Row] = {
     ),
     "T51": Row(
         "t starts at 0",
-        "You count the step after it is used. t is 1 in a parameter's first step.",
+        "You count the step after it is used. t is 1 in a parameter's first step; with t = 0 both corrections divide by 0, "
+        "and the weights become nan.",
         _LAMB,
         {"correction": "t from 0"},
+        also=({"correction": "t from 0, divided"},),
     ),
     "A6": Row(
         "one step counter for all parameters",
