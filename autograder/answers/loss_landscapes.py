@@ -275,6 +275,21 @@ def _goes_on(matvec: Any, dim: int, k: int, steps: int, generator: torch.Generat
     return torch.linalg.eigvalsh(T).flip(0)[:k]
 
 
+def _one_pass(matvec: Any, dim: int, k: int, steps: int, generator: torch.Generator) -> Tensor:
+    q = torch.randn(dim, dtype=torch.float64, generator=generator)
+    Q, a, b = [q / q.norm()], [], []
+    for _ in range(min(steps, dim)):
+        u = matvec(Q[-1])
+        a.append(torch.dot(Q[-1], u))
+        u = u - sum(torch.dot(old, u) * old for old in Q)
+        b.append(u.norm())
+        if b[-1] < 1e-10 * max(1.0, *map(abs, a)):
+            break
+        Q.append(u / b[-1])
+    off = torch.stack(b)[: len(a) - 1]
+    return torch.linalg.eigvalsh(torch.diag(torch.stack(a)) + torch.diag(off, 1) + torch.diag(off, -1)).flip(0)[:k]
+
+
 def _ends_when(stop: Callable[[float], bool], passes: int = 2, again: bool = False) -> Callable[..., Tensor]:
     """Lanczos that ends by its own rule; `again`: goes on from a new random vector in place of ending."""
 
@@ -1161,6 +1176,7 @@ MUTANTS: Mutants = {
         ("L107", "no end", (_ends_when(lambda beta: False),)),
         ("L107", "β == 0", (_ends_when(lambda beta: beta == 0),)),
         ("L107", "a new vector", (_ends_when(lambda beta: beta < 1e-8, again=True),)),
+        ("L109", "one pass", (_one_pass,)),
         ("L108", "1e-10", (_ends_when(lambda beta: beta < 1e-10),)),
         ("L32", "every column", (_every_column,)),
     ),

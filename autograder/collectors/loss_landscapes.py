@@ -21,6 +21,7 @@ Tensor = torch.Tensor
 GIVEN, GRADS, FLAGS = "params and v", ".grad of params", "requires_grad of params"
 COST, PEAK = "launches over those of one gradient", "peak bytes over those of one gradient"
 CALLS, START, STREAM = "products with the matrix", "start vector", "torch's global random numbers"
+ANGLES, KEPT = "right angles between the vectors", "kept"
 DRAWN, UNTOUCHED = "drawn with generator", "untouched"
 BATCHES, ONE_BATCH = "minibatches taken", "one"
 PER_CHUNK, GRID_PEAK = "launches per chunk", "peak bytes over those of a grid of one chunk"
@@ -188,6 +189,7 @@ def eigenvalues(case: Case, objects: Sequence[Any], record: Record) -> None:
     state = torch.get_rng_state()
     found = run(inputs["seed"], k, inputs["steps"])
     record.fact(CALLS, float(len(seen)))
+    record.fact(ANGLES, _angles(seen))
     record.array("the k largest eigenvalues", found)
     first = seen[0] if seen else torch.zeros(dim)
     run(inputs["seed"] + 1, 1, 2)
@@ -195,6 +197,15 @@ def eigenvalues(case: Case, objects: Sequence[Any], record: Record) -> None:
     alike = torch.equal(first / first.norm(), other / other.norm())
     record.fact(START, "the same for every generator" if alike else DRAWN)
     record.fact(STREAM, _stream(state))
+
+
+def _angles(vectors: Sequence[Tensor]) -> str:
+    """Do the vectors stand at right angles to each other, up to rounding?"""
+    if not vectors:
+        return KEPT
+    Q = torch.stack([v / v.norm() for v in vectors])
+    off = float((Q @ Q.T - torch.eye(len(Q))).abs().nan_to_num(1.0).max())
+    return KEPT if off < 1e-6 else "lost; take out what lies along all earlier ones, twice"
 
 
 def _generator(seed: int) -> torch.Generator:

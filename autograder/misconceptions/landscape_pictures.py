@@ -735,7 +735,7 @@ SAM_ROWS: dict[str, Row] = {
         "the docstring: 1e-12",
         {"zero": "1e-8"},
         also=({"zero": "1e-6"},),
-        coincides="with rho = 0, and in float32",
+        coincides="with rho = 0, in float32, and where ‖g‖ is large",
     ),
     "L90": Row(
         "the closure runs without autograd",
@@ -872,7 +872,7 @@ INIT_ROWS: dict[str, Row] = {
     ),
     "L112": Row(
         "the 2 is missing",
-        "1/(fan_in + fan_out) is half the variance: Xavier's rule is one over the *mean* of the two fans, 2/(fan_in + fan_out).",
+        "1/(fan_in + fan_out) is half the variance: Xavier's rule is one over the mean of the two fans.",
         _7_18,
         {"xavier": "no 2"},
         coincides="for LeCun's rule",
