@@ -397,7 +397,7 @@ LANCZOS_ROWS: dict[str, Row] = {
     ),
     "L28": Row(
         "the start vector is not of length 1",
-        "α₁ = q₁·Hq₁ is a Rayleigh quotient for vectors of length 1 only. Divide the start by its norm.",
+        "α₁ = q₁·Hq₁ is the curvature along q₁ for a vector of length 1 only. Divide the start by its norm.",
         _7_3,
         {"start": "long"},
     ),
@@ -430,7 +430,7 @@ LANCZOS_ROWS: dict[str, Row] = {
     ),
     "L30": Row(
         "the off-diagonal of T is missing",
-        "Without the β's the values are the Rayleigh quotients of the basis vectors.",
+        "Without the β's the values are the curvatures along the single vectors q.",
         _7_4,
         {"T": "diagonal"},
     ),
