@@ -1160,7 +1160,7 @@ MUTANTS: Mutants = {
         ("L18", "requires_grad_ on the caller's", (_backward_then_grad,)),
         ("L16", "central difference, 1e-5", (_difference(1e-5, 2),)),
         ("L16", "forward difference, 1e-8", (_difference(1e-8, 1),)),
-        ("L116", "grad_outputs", (_through_grad_outputs,)),
+        ("L20", "grad_outputs", (_through_grad_outputs,)),
         ("L13", "sum of the gradient", (_sum_of_gradients,)),
         ("L101", "params as given", (_params_as_given,)),
         ("L15", "the gradient", (lambda f, params, v: torch.func.grad(f)([p.detach() for p in params]),)),

@@ -404,6 +404,7 @@ class Scale(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.factor: Tensor
         self.register_buffer("factor", torch.ones((), dtype=torch.float64))
 
     def forward(self, x: Tensor) -> Tensor:

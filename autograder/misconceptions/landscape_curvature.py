@@ -223,21 +223,11 @@ HVP_ROWS: dict[str, Row] = {
         "no zeros where the loss is linear",
         "A weight in which the loss is linear has a constant gradient: nothing of g·v depends on it, and "
         "torch.autograd.grad raises. Its part of H·v is 0: pass materialize_grads=True (or allow_unused=True, and "
-        "put zeros for None).",
+        "put zeros for None). With grad_outputs=v a constant gradient is refused all the same: sum Σ g·v into one number "
+        "first.",
         "the docstring: zeros",
         {"unused": "raises"},
-        coincides="when every parameter bends the loss",
-    ),
-}
-
-HVP_ROWS |= {
-    "L116": Row(
-        "a constant gradient among the outputs",
-        "torch.autograd.grad(g, …, grad_outputs=v) differentiates every tensor of g, and refuses one that depends on "
-        "nothing: the gradient by a weight in which the loss is linear is constant. Add Σ g·v up into one number first, or "
-        "leave such tensors out.",
-        "the docstring: zeros",
-        {"product": "grad_outputs"},
+        also=({"product": "grad_outputs"},),
         coincides="when every parameter bends the loss",
     ),
 }
@@ -337,7 +327,8 @@ def _restarted(basis: Sequence[Tensor]) -> Tensor:
     Q, q = torch.stack(list(basis)), torch.randn(len(basis[0]), dtype=torch.float64, generator=own)
     for _ in range(2):
         q = q - Q.T @ (Q @ q)
-    return q / q.norm()
+    unit: Tensor = q / q.norm()
+    return unit
 
 
 _7_3, _7_4 = "equation (7.3)", "equation (7.4)"
