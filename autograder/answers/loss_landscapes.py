@@ -1196,6 +1196,7 @@ MUTANTS: Mutants = {
         ("L50", "eigenvalues", (_goe(lambda M: torch.linalg.eigvalsh(M) > 0),)),
         ("L27", "global", (_goe_global,)),
         ("L114", "all() of all", (lambda n, samples, generator: 0.0,)),
+        ("L51", "any() of all", (lambda n, samples, generator: 1.0,)),
         ("L115", "a loop", (_goe_in_a_loop,)),
         ("L115", "float32", (_goe_single,)),
     ),

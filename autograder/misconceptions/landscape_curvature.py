@@ -688,9 +688,9 @@ GOE_ROWS: dict[str, Row] = {
         coincides="for n = 1",
     ),
     "L51": Row(
-        "A Aᵀ in place of a symmetric random matrix",
-        "A Aᵀ has no negative eigenvalue at all: everything would be a minimum. Gauss–Newton's matrix is of that "
-        "kind, the Hessian is not.",
+        "every matrix counts as a minimum",
+        "A Aᵀ has no negative eigenvalue at all: Gauss–Newton's matrix is of that kind, the Hessian is not. (Or is there "
+        "one .any() over all matrices? It is always true.) Symmetrise by (7.7), and decide for each matrix by itself.",
         _7_7,
         {"symmetric": "gram"},
     ),
@@ -713,9 +713,9 @@ GOE_ROWS: dict[str, Row] = {
         {"drawn": "global"},
     ),
     "L114": Row(
-        "one .all() over all matrices",
-        "The result is 0: among many matrices one negative eigenvalue is always found. `.all(dim=-1)` decides for each "
-        "matrix by itself.",
+        "no matrix counts as a minimum",
+        "The share is 0 for every n. One .all() over all matrices does that, since among many matrices a negative "
+        "eigenvalue is always found; `.all(dim=-1)` decides for each matrix by itself.",
         "the docstring: the share of the matrices",
         {"test": "at once"},
     ),
