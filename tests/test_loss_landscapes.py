@@ -349,6 +349,17 @@ def test_simulators_without_faults_are_right(name: str, right: tuple[object, ...
         ),
         ("landscape.classify", (lambda H, tol: "saddle",), "two things, (kind, index)"),
         ("landscape.classify", (lambda H, tol: ("valley", 0),), "it is 'valley'"),
+        ("landscape.classify", (lambda H, tol: ("saddle", 1.0),), "int, not a float"),
+        (
+            "landscape.surface",
+            (lambda *arguments: answers.surface_vmap(*arguments[:6], list(arguments[6]), arguments[7]),),
+            "minibatches taken: ",
+        ),
+        (
+            "landscape.filter_normalize",
+            (lambda d, w: [one.requires_grad_() for one in answers.normalize_flat(d, w)],),
+            "the result: carries a graph",
+        ),
         ("landscape.goe", (lambda n, samples, generator: torch.zeros(n, 2),), "it should be one number"),
         ("landscape.filter_normalize", (lambda direction, weights: None,), "one per parameter, not None"),
         ("landscape.surface", (lambda *arguments: torch.zeros(4, 7, dtype=torch.float64),), "took no minibatch"),

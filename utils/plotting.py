@@ -124,6 +124,7 @@ def label_ends(ax: Axes, gap: float = 0.055) -> None:
     """Write each line's label at its right end instead of a legend, kept apart vertically."""
     lines = [line for line in ax.get_lines() if not str(line.get_label()).startswith("_")]
     ends = []
+    ax.get_xlim(), ax.get_ylim()  # settles the limits: transData is stale before
     for line in lines:
         x, y = (np.asarray(data, dtype=float) for data in line.get_data())
         good = np.isfinite(x) & np.isfinite(y)

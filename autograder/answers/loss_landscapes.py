@@ -123,6 +123,25 @@ def _params_as_given(loss_fn: Any, params: Tensors, v: Tensors) -> Any:
     return torch.autograd.grad(sum((a * b).sum() for a, b in zip(g, v, strict=True)), params, materialize_grads=True)
 
 
+def _through_grad_outputs(loss_fn: Any, params: Tensors, v: Tensors) -> Any:
+    own = [p.detach().requires_grad_() for p in params]
+    g = torch.autograd.grad(loss_fn(own), own, create_graph=True, materialize_grads=True)
+    out = torch.autograd.grad(g, own, grad_outputs=v, allow_unused=True)
+    return [torch.zeros_like(p) if h is None else h for h, p in zip(out, own, strict=True)]
+
+
+def _difference(eps: float, sides: int) -> Callable[..., Any]:
+    def hvp(loss_fn: Any, params: Tensors, v: Tensors) -> Any:
+        def slope(step: float) -> Tensors:
+            own = [(p + step * d).detach().requires_grad_() for p, d in zip(params, v, strict=True)]
+            return torch.autograd.grad(loss_fn(own), own, materialize_grads=True)
+
+        there, here = slope(eps), slope(-eps if sides == 2 else 0.0)
+        return [(a - b) / (sides * eps) for a, b in zip(there, here, strict=True)]
+
+    return hvp
+
+
 # --- landscape.lanczos ----------------------------------------------------------------------------------------------
 
 
@@ -136,7 +155,7 @@ def lanczos_list(matvec: Any, dim: int, k: int, steps: int, generator: torch.Gen
         u = u - Q.T @ (Q @ u)
         u = u - Q.T @ (Q @ u)
         betas.append(u.norm())
-        if betas[-1] < 1e-9:
+        if betas[-1] < 1e-10 * max(1.0, *map(abs, alphas)):
             break
         basis.append(u / betas[-1])
     b = torch.stack(betas[: len(alphas) - 1]) if len(alphas) > 1 else torch.zeros(0, dtype=torch.float64)
@@ -150,9 +169,10 @@ def lanczos_projected(matvec: Any, dim: int, k: int, steps: int, generator: torc
     Q = torch.zeros(0, dim, dtype=torch.float64)
     HQ = torch.zeros(0, dim, dtype=torch.float64)
     for _ in range(min(steps, dim)):
+        size = float(q.norm())
         for _ in range(3):
             q = q - Q.T @ (Q @ q)
-        if q.norm() < 1e-8:
+        if q.norm() < 1e-10 * max(size, 1.0):
             break
         q = q / q.norm()
         Q, q = torch.cat([Q, q[None]]), matvec(q)
@@ -219,7 +239,7 @@ def _from_ones(matvec: Any, dim: int, k: int, steps: int, generator: torch.Gener
         for _ in range(2):
             for old in Q:
                 u = u - (old @ u) * old
-        if u.norm() < 1e-9 or n == min(steps, dim):
+        if u.norm() < 1e-10 * max(1.0, float(T.abs().max())) or n == min(steps, dim):
             break
         T[j, j + 1] = T[j + 1, j] = u.norm()
         Q.append(u / u.norm())
@@ -253,6 +273,49 @@ def _goes_on(matvec: Any, dim: int, k: int, steps: int, generator: torch.Generat
     off = torch.tensor(b[:-1], dtype=torch.float64)
     T = torch.diag(torch.tensor(a, dtype=torch.float64)) + torch.diag(off, 1) + torch.diag(off, -1)
     return torch.linalg.eigvalsh(T).flip(0)[:k]
+
+
+def _one_pass(matvec: Any, dim: int, k: int, steps: int, generator: torch.Generator) -> Tensor:
+    q = torch.randn(dim, dtype=torch.float64, generator=generator)
+    Q, a, b = [q / q.norm()], [], []
+    for _ in range(min(steps, dim)):
+        u = matvec(Q[-1])
+        a.append(torch.dot(Q[-1], u))
+        u = u - sum(torch.dot(old, u) * old for old in Q)
+        b.append(u.norm())
+        if b[-1] < 1e-10 * max(1.0, *map(abs, a)):
+            break
+        Q.append(u / b[-1])
+    off = torch.stack(b)[: len(a) - 1]
+    return torch.linalg.eigvalsh(torch.diag(torch.stack(a)) + torch.diag(off, 1) + torch.diag(off, -1)).flip(0)[:k]
+
+
+def _ends_when(stop: Callable[[float], bool], passes: int = 2, again: bool = False) -> Callable[..., Tensor]:
+    """Lanczos that ends by its own rule; `again`: goes on from a new random vector in place of ending."""
+
+    def top_eigenvalues(matvec: Any, dim: int, k: int, steps: int, generator: torch.Generator) -> Tensor:
+        q = torch.randn(dim, dtype=torch.float64, generator=generator)
+        basis, n = (q / q.norm())[None], min(steps, dim)
+        T = torch.zeros(n, n, dtype=torch.float64)
+        for j in range(n):
+            u = matvec(basis[-1])
+            T[j, j] = basis[-1] @ u
+            for _ in range(passes):
+                u = u - basis.T @ (basis @ u)
+            beta = u.norm()
+            if j + 1 < n and not stop(float(beta)):
+                T[j, j + 1] = T[j + 1, j] = beta
+            elif j + 1 < n and again:
+                u = torch.randn(dim, dtype=torch.float64, generator=generator)
+                u = u - basis.T @ (basis @ u)
+                beta = u.norm()
+            elif j + 1 < n:
+                T = T[: j + 1, : j + 1]
+                break
+            basis = torch.cat([basis, (u / beta)[None]])
+        return torch.linalg.eigvalsh(T).flip(0)[:k]
+
+    return top_eigenvalues
 
 
 # --- landscape.classify ---------------------------------------------------------------------------------------------
@@ -368,6 +431,29 @@ def _goe(test: Callable[[Tensor], Tensor]) -> Callable[..., float]:
 def _goe_global(n: int, samples: int, generator: torch.Generator) -> float:
     A = torch.randn(samples, n, n, dtype=torch.float64)
     return float((torch.linalg.eigvalsh((A + A.mT) / 2) > 0).all(1).double().mean())
+
+
+def goe_float_mean(n: int, samples: int, generator: torch.Generator) -> float:
+    A = torch.randn(samples, n, n, generator=generator, dtype=torch.float64)
+    return (torch.linalg.eigvalsh((A + A.mT) / 2) > 0).all(-1).float().mean().item()
+
+
+def goe_divided(n: int, samples: int, generator: torch.Generator) -> Tensor:
+    A = torch.randn(samples, n, n, generator=generator, dtype=torch.float64)
+    return (torch.linalg.eigvalsh((A + A.mT) / 2)[:, 0] > 0).sum() / samples
+
+
+def _goe_in_a_loop(n: int, samples: int, generator: torch.Generator) -> float:
+    count = 0
+    A = [torch.randn(n, n, generator=generator, dtype=torch.float64) for _ in range(samples)]
+    for M in torch.linalg.eigvalsh(torch.stack([a + a.T for a in A])):
+        count += int(M[0] > 0)
+    return count / samples
+
+
+def _goe_single(n: int, samples: int, generator: torch.Generator) -> float:
+    A = torch.randn(samples, n, n, generator=generator)
+    return float((torch.linalg.eigvalsh((A + A.mT) / 2) > 0).all(1).float().mean())
 
 
 # --- landscape.filter_normalize -------------------------------------------------------------------------------------
@@ -542,6 +628,15 @@ def _meshgrid_xy(f: Any, w: Tensor, d1: Tensor, d2: Tensor, al: Tensor, be: Tens
     return every.view(len(al), len(be))
 
 
+def _chunks_of(size: Callable[[int], int]) -> Callable[..., Tensor]:
+    def loss_surface(
+        loss_fn: Any, w: Tensor, d1: Tensor, d2: Tensor, alphas: Tensor, betas: Tensor, batches: Any, chunk_size: int
+    ) -> Tensor:
+        return surface_vmap(loss_fn, w, d1, d2, alphas, betas, batches, size(chunk_size))
+
+    return loss_surface
+
+
 # --- landscape.interpolate ------------------------------------------------------------------------------------------
 
 
@@ -658,6 +753,30 @@ def _mixes_stats(net: Any, a: Any, b: Any, alpha: float, X: Tensor) -> None:
 def _trains(net: Any, a: Any, b: Any, alpha: float, X: Tensor) -> None:
     net.load_state_dict(_mix(a, b, alpha))
     net.train()
+
+
+def _never_reset(net: Any, a: Any, b: Any, alpha: float, X: Tensor) -> None:
+    net.load_state_dict(_mix(a, b, alpha))
+    for m in net.modules():
+        if isinstance(m, torch.nn.BatchNorm1d):
+            m.momentum = None
+    net.train()(X)
+    net.eval()
+
+
+def _parameters_only(net: Any, a: Any, b: Any, alpha: float, X: Tensor) -> None:
+    net.load_state_dict(a)
+    for name, p in net.named_parameters():
+        p.copy_((1 - alpha) * a[name] + alpha * b[name])
+    torch.optim.swa_utils.update_bn([X], net)
+    net.eval()
+
+
+def _values_in_turn(net: Any, a: Any, b: Any, alpha: float, X: Tensor) -> None:
+    pairs = zip(a.items(), b.values(), strict=True)
+    net.load_state_dict({k: torch.lerp(v, w, alpha) if v.is_floating_point() else v for (k, v), w in pairs})
+    torch.optim.swa_utils.update_bn([X], net)
+    net.eval()
 
 
 def _default_momentum(net: Any, a: Any, b: Any, alpha: float, X: Tensor) -> None:
@@ -854,6 +973,16 @@ class _ZeroByZero(_OwnNorms):
         return loss
 
 
+class _AnotherNumber(_OwnNorms):
+    @torch.no_grad()
+    def step(self, closure: Any) -> Any:
+        with torch.enable_grad():
+            loss = closure()
+        norm = torch.stack([p.grad.norm() for _, p in self.each()]).norm() + 1e-8
+        self.go([(p, g["rho"] * p.grad / norm) for g, p in self.each()], closure)
+        return loss
+
+
 class _PlainStep(_OwnNorms):
     @torch.no_grad()
     def step(self, closure: Any) -> Any:
@@ -989,6 +1118,8 @@ ACCEPTED: dict[str, dict[str, Objects]] = {
         "Cholesky, a 0-dim tensor": (goe_cholesky,),
         "the smallest eigenvalue": (goe_smallest,),
         "leading minors": (goe_minors,),
+        "a mean in float32": (goe_float_mean,),
+        "a count divided": (goe_divided,),
     },
     "landscape.filter_normalize": {
         "flattened norms": (normalize_flat,),
@@ -1027,6 +1158,9 @@ MUTANTS: Mutants = {
         ("L16", "difference", (_forward_difference,)),
         ("L17", "jacrev of grad", (_forms_h,)),
         ("L18", "requires_grad_ on the caller's", (_backward_then_grad,)),
+        ("L16", "central difference, 1e-5", (_difference(1e-5, 2),)),
+        ("L16", "forward difference, 1e-8", (_difference(1e-8, 1),)),
+        ("L20", "grad_outputs", (_through_grad_outputs,)),
         ("L13", "sum of the gradient", (_sum_of_gradients,)),
         ("L101", "params as given", (_params_as_given,)),
         ("L15", "the gradient", (lambda f, params, v: torch.func.grad(f)([p.detach() for p in params]),)),
@@ -1039,6 +1173,11 @@ MUTANTS: Mutants = {
         ("L29", "k steps", (_few_steps,)),
         ("L104", "dim steps", (_all_steps,)),
         ("L107", "no break", (_goes_on,)),
+        ("L107", "no end", (_ends_when(lambda beta: False),)),
+        ("L107", "β == 0", (_ends_when(lambda beta: beta == 0),)),
+        ("L107", "a new vector", (_ends_when(lambda beta: beta < 1e-8, again=True),)),
+        ("L109", "one pass", (_one_pass,)),
+        ("L108", "1e-10", (_ends_when(lambda beta: beta < 1e-10),)),
         ("L32", "every column", (_every_column,)),
     ),
     "landscape.classify": (
@@ -1056,6 +1195,10 @@ MUTANTS: Mutants = {
         ("L48", "maxima", (_goe(lambda M: (torch.linalg.eigvalsh(M) < 0).all(1)),)),
         ("L50", "eigenvalues", (_goe(lambda M: torch.linalg.eigvalsh(M) > 0),)),
         ("L27", "global", (_goe_global,)),
+        ("L114", "all() of all", (lambda n, samples, generator: 0.0,)),
+        ("L51", "any() of all", (lambda n, samples, generator: 1.0,)),
+        ("L115", "a loop", (_goe_in_a_loop,)),
+        ("L115", "float32", (_goe_single,)),
     ),
     "landscape.filter_normalize": (
         ("L1", "as it is", (_normalize(lambda d, w: d.clone()),)),
@@ -1072,6 +1215,9 @@ MUTANTS: Mutants = {
         ("L9", "next in the loop", (_surface(_new_batches),)),
         ("L6", "w +=", (_surface(_wanders),)),
         ("L64", "all points", (_surface(_all_points),)),
+        ("L64", "twice chunk_size", (_chunks_of(lambda size: 2 * size),)),
+        ("L64", "64", (_chunks_of(lambda size: 64),)),
+        ("L111", "half of chunk_size", (_chunks_of(lambda size: max(1, size // 2)),)),
         ("L65", "vmap over a row", (_surface(_vmap_of_vmap),)),
         ("L66", "d2, d1", (_surface(_other_order),)),
         ("L66", "meshgrid xy", (_surface(_meshgrid_xy),)),
@@ -1083,6 +1229,9 @@ MUTANTS: Mutants = {
         ("L70", "mixed statistics", (_interpolate(_mixes_stats),)),
         ("L71", "train()", (_interpolate(_trains),)),
         ("L72", "momentum 0.1", (_interpolate(_default_momentum),)),
+        ("L110", "no reset", (_interpolate(_never_reset),)),
+        ("L78", "parameters only", (_interpolate(_parameters_only),)),
+        ("L73", "values in turn", (_interpolate(_values_in_turn),)),
         ("L74", "b to a", (_interpolate(_turned),)),
         ("L5", "lerp of integers", (_interpolate(_lerps_integers),)),
         ("L77", "the model stays", (_stays,)),
@@ -1097,6 +1246,7 @@ MUTANTS: Mutants = {
         ("L90", "no graph", (_WithoutGraph,)),
         ("L91", "returns None", (_ReturnsNothing,)),
         ("L89", "0/0", (_ZeroByZero,)),
+        ("L117", "1e-8", (_AnotherNumber,)),
         ("L103", "p -= lr * grad", (_PlainStep,)),
         ("L105", "twice at the same place", (_SamePlace,)),
         ("L87", "constructor's rho", (_ConstructorsRho,)),
@@ -1106,7 +1256,8 @@ MUTANTS: Mutants = {
         ("L94", "fan_out", _init(lambda i, o: o**-0.5, "lecun")),
         ("L95", "He", _init(lambda i, o: (2 / i) ** 0.5, "lecun")),
         ("L96", "1 / fan_in for Xavier", _init(lambda i, o: i**-0.5, "xavier")),
-        ("L96", "1 / (fan_in + fan_out)", _init(lambda i, o: (i + o) ** -0.5, "xavier")),
+        ("L95", "2 / fan_in for Xavier", _init(lambda i, o: (2 / i) ** 0.5, "xavier")),
+        ("L112", "1 / (fan_in + fan_out)", _init(lambda i, o: (i + o) ** -0.5, "xavier")),
         ("L97", "6", _init(lambda i, o: (6 / (i + o)) ** 0.5, "xavier")),
         ("L27", "global", (_lecun_global, _xavier_global)),
         ("L98", "no kernel", (_lecun_no_field, _xavier_no_field)),

@@ -21,9 +21,13 @@ Tensor = torch.Tensor
 GIVEN, GRADS, FLAGS = "params and v", ".grad of params", "requires_grad of params"
 COST, PEAK = "launches over those of one gradient", "peak bytes over those of one gradient"
 CALLS, START, STREAM = "products with the matrix", "start vector", "torch's global random numbers"
+ANGLES, KEPT = "right angles between the vectors", "kept"
 DRAWN, UNTOUCHED = "drawn with generator", "untouched"
 BATCHES, ONE_BATCH = "minibatches taken", "one"
 PER_CHUNK, GRID_PEAK = "launches per chunk", "peak bytes over those of a grid of one chunk"
+CALLS_PER_CHUNK = "calls of loss_fn per chunk"
+GRAPH, NO_GRAPH = "the result", "without a graph"
+EVALUATED, AT_PARAMS = "where the loss is evaluated", "at params"
 LEFT, AS_IT_WAS = "the model afterwards", "as it was"
 ASKED, LOSS = "where the gradient is asked for", "what step returns"
 
@@ -50,6 +54,13 @@ def _named(value: object) -> str:
     kinds = {type(None): "None", np.ndarray: "a numpy array", torch.Tensor: "a single tensor"}
     kind = type(value).__name__
     return kinds.get(type(value), f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}")
+
+
+def _graph_of(record: Record, *tensors: object) -> None:
+    """Whoever prints or draws a result does not expect a graph behind it."""
+    carries = any(isinstance(t, torch.Tensor) and t.requires_grad for t in tensors)
+    words = "carries a graph (detach it, or compute it under torch.no_grad())"
+    record.fact(GRAPH, words if carries else NO_GRAPH)
 
 
 def _one_tensor(returned: object, name: str, shape: tuple[int, ...]) -> Tensor:
@@ -96,13 +107,15 @@ def curvature(case: Case, objects: Sequence[Any], record: Record) -> None:
         X = here.tensor(inputs["X"], dtype)
         y = here.tensor(inputs["y"], dtype if inputs["kind"] == "squares" else "int64")
         before = [as_array(here.counter.fetch(t) if here.counter else t) for t in (*params, *v)]
-        leaves = bool(inputs.get("leaves"))
+        leaves, elsewhere = bool(inputs.get("leaves")), list[bool]()
         for p in params:
             p.requires_grad_(leaves)
 
         def loss_fn(own: Sequence[Tensor]) -> Tensor:
             if not isinstance(own, (list, tuple)) or len(own) != len(params):
                 raise ProtocolError(f"loss_fn takes the list of all {len(params)} parameters")
+            if here.counter is None and _beside(own, params):
+                elsewhere.append(True)
             return perceptron_loss(own, X, y, inputs["layers"], inputs["kind"])
 
         check_call(hvp, "hvp", "(loss_fn, params, v)", loss_fn, params, v)
@@ -117,8 +130,21 @@ def curvature(case: Case, objects: Sequence[Any], record: Record) -> None:
         record.fact(
             GRADS, "left alone" if clean else "written; torch.autograd.grad returns gradients and writes nothing"
         )
-        for i, tensor in enumerate(_list_of_tensors(returned, "hvp", params, "Part")):
+        record.fact(
+            EVALUATED, "a small step away as well, as for a difference of two gradients" if elsewhere else AT_PARAMS
+        )
+        parts = _list_of_tensors(returned, "hvp", params, "Part")
+        _graph_of(record, *parts)
+        for i, tensor in enumerate(parts):
             record.array(f"H·v, part {i}", tensor)
+
+
+def _beside(own: Sequence[Tensor], params: Sequence[Tensor]) -> bool:
+    """Is the loss asked for a small step away from params? Tensors that torch.func has wrapped may be unreadable: no."""
+    try:
+        return 0 < max(float((a.detach() - p.detach()).abs().max()) for a, p in zip(own, params, strict=True)) < 0.1
+    except (RuntimeError, AttributeError):
+        return False
 
 
 def _with_cost(
@@ -165,6 +191,7 @@ def eigenvalues(case: Case, objects: Sequence[Any], record: Record) -> None:
     state = torch.get_rng_state()
     found = run(inputs["seed"], k, inputs["steps"])
     record.fact(CALLS, float(len(seen)))
+    record.fact(ANGLES, _angles(seen))
     record.array("the k largest eigenvalues", found)
     first = seen[0] if seen else torch.zeros(dim)
     run(inputs["seed"] + 1, 1, 2)
@@ -172,6 +199,15 @@ def eigenvalues(case: Case, objects: Sequence[Any], record: Record) -> None:
     alike = torch.equal(first / first.norm(), other / other.norm())
     record.fact(START, "the same for every generator" if alike else DRAWN)
     record.fact(STREAM, _stream(state))
+
+
+def _angles(vectors: Sequence[Tensor]) -> str:
+    """Do the vectors stand at right angles to each other, up to rounding?"""
+    if not vectors:
+        return KEPT
+    Q = torch.stack([v / v.norm() for v in vectors])
+    off = float((Q @ Q.T - torch.eye(len(Q))).abs().nan_to_num(1.0).max())
+    return KEPT if off < 1e-6 else "lost; take out what lies along all earlier ones, twice"
 
 
 def _generator(seed: int) -> torch.Generator:
@@ -209,6 +245,8 @@ def _kind_and_index(returned: object) -> tuple[str, int]:
         raise ProtocolError(f"kind should be one of {', '.join(map(repr, KINDS))}; it is {str(kind)[:40]!r}")
     if isinstance(index, torch.Tensor) and index.numel() != 1:
         raise ProtocolError(f"index should be one whole number; it is a tensor of shape {tuple(index.shape)}")
+    if isinstance(index, float) or (isinstance(index, torch.Tensor) and index.is_floating_point()):
+        raise ProtocolError("index should be a whole number, int, not a float")
     try:
         whole = int(index)
     except (TypeError, ValueError):
@@ -246,7 +284,9 @@ def normalised(case: Case, objects: Sequence[Any], record: Record) -> None:
         check_call(function, name, "(direction, weights)", direction, weights)
         returned = function(direction, weights)
         record.fact("direction and weights", _kept(before, (*direction, *weights), here))
-        for i, tensor in enumerate(_list_of_tensors(returned, name, weights, "Tensor")):
+        tensors = _list_of_tensors(returned, name, weights, "Tensor")
+        _graph_of(record, *tensors)
+        for i, tensor in enumerate(tensors):
             record.array(f"direction of parameter {i}", tensor)
 
 
@@ -277,15 +317,25 @@ def loss_grid(case: Case, objects: Sequence[Any], record: Record) -> None:
         batches = [(here.tensor(X, dtype), here.tensor(y, "int64")) for X, y in inputs["batches"]]
         alphas, betas = (here.tensor(inputs[key], dtype) for key in ("alphas", "betas"))
         drawn: list[int] = []
+        called: list[bool] = []
+        network = flat_loss(inputs["sizes"])
+
+        def loss_fn(w: Tensor, X: Tensor, y: Tensor) -> Tensor:
+            called.append(True)
+            return network(w, X, y)
 
         def call(rows: Tensor, columns: Tensor) -> object:
-            stream = _counted(batches, drawn)
-            arguments = (flat_loss(inputs["sizes"]), *fixed, rows, columns, stream, inputs["chunk_size"])
+            stream = _counted(batches, drawn, len(rows) * len(columns) + 50)
+            called.clear()
+            arguments = (loss_fn, *fixed, rows, columns, stream, inputs["chunk_size"])
             check_call(function, name, "(loss_fn, w, d1, d2, alphas, betas, batches, chunk_size)", *arguments)
             return function(*arguments)
 
         if here.counter:
             returned = _count_grid(here.counter, call, alphas, betas, inputs["chunk_size"], record)
+            if returned is not _CUT_SHORT:
+                chunks = -(-len(alphas) * len(betas) // inputs["chunk_size"])
+                record.fact(CALLS_PER_CHUNK, round(len(called) / chunks, 2))
         else:
             returned = call(alphas, betas)
         if returned is not _CUT_SHORT:
@@ -308,9 +358,14 @@ def _grid_of(returned: object, name: str, rows: int, columns: int) -> Tensor:
     return _one_tensor(returned, name, (rows, columns))
 
 
-def _counted(batches: Sequence[Any], drawn: list[int]) -> Iterator[Any]:
+def _counted(batches: Sequence[Any], drawn: list[int], most: int) -> Iterator[Any]:
+    """Batches without end, as a loader that starts again; whoever takes more than `most` would take all."""
     drawn.clear()
     for number, batch in enumerate(itertools.cycle(batches)):
+        if number == most:
+            raise ProtocolError(
+                f"minibatches taken: {most}; it should be one: next(iter(batches)), and no list or loop"
+            )
         drawn.append(number)
         yield batch
 
@@ -346,6 +401,18 @@ def _count_grid(
 # --- a line between two solutions -----------------------------------------------------------------------------------
 
 
+class Scale(torch.nn.Module):
+    """Multiplies by a number that is no parameter: a floating-point buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor: Tensor
+        self.register_buffer("factor", torch.ones((), dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factor
+
+
 class Normed(torch.nn.Module):
     """Two hidden layers with batch normalisation; `tied`: the hidden layers share their weight."""
 
@@ -357,12 +424,13 @@ class Normed(torch.nn.Module):
         self.second = torch.nn.Linear(hidden, hidden, dtype=torch.float64)
         self.norm2 = torch.nn.BatchNorm1d(hidden, dtype=torch.float64)
         self.last = torch.nn.Linear(hidden, outputs, dtype=torch.float64)
+        self.scale = Scale()
         if tied:
             self.second.weight = self.first.weight
 
     def forward(self, x: Tensor) -> Tensor:
         x = torch.relu(self.norm(self.first(x)))
-        out: Tensor = self.last(torch.relu(self.norm2(self.second(x))))
+        out: Tensor = self.scale(self.last(torch.relu(self.norm2(self.second(x)))))
         return out
 
 
@@ -387,6 +455,7 @@ def line_between(case: Case, objects: Sequence[Any], record: Record) -> None:
     for end, given in (("a", a), ("b", b)):
         same = all(np.array_equal(as_array(value), inputs[end][key]) for key, value in given.items())
         record.fact(f"state_{end}", UNCHANGED if same else "changed; make new tensors")
+    _graph_of(record, *(returned if isinstance(returned, (list, tuple)) else (returned,)))
     if isinstance(returned, (list, tuple)):
         returned = torch.tensor([float(one) for one in returned], dtype=torch.float64)
     record.array("loss along the line", _one_tensor(returned, name, (len(alphas),)))

@@ -2,32 +2,73 @@
 
 from __future__ import annotations
 
+import random
 from functools import partial
 
-from autograder.exercise import Exercise, Part, WrittenExercise, quiz
+from autograder.exercise import Exercise, Part, Varied, WrittenExercise, quiz
 from autograder.exercises.loss_landscapes_curvature import CLASSIFY, GOE, HVP, LANCZOS, NOTEBOOK
 from autograder.exercises.loss_landscapes_pictures import INIT, INTERPOLATE, NORMALIZE, SHARPNESS, SURFACE
 
 _quiz = partial(quiz, NOTEBOOK, "landscape")
 
+
+def _terabytes(millions: int) -> Part:
+    whole = 4.0 * millions**2
+    return Part(
+        "terabytes",
+        whole,
+        {
+            whole: f"Right. ({millions}·10⁶)² entries of 4 bytes are {whole:.0f}·10¹² bytes. H·v needs {4 * millions} "
+            "megabytes.",
+            whole / 2: "Half of it would do, since H is symmetric; but the question is for the whole matrix.",
+            whole / 4: "That is the number of entries in units of 10¹². Each takes 4 bytes.",
+            4e-6
+            * millions: f"That is one gradient: {millions}·10⁶ numbers. H has a row of that length for every weight.",
+            whole / 1000: f"Three zeros are missing: {whole:.0f}·10¹² bytes, and a terabyte is 10¹².",
+            2 * whole: "float32 has 4 bytes, float64 has 8.",
+            "other": "The square of the number of weights, times 4 bytes, over 10¹².",
+        },
+        tolerance=0.01,
+    )
+
+
+def _vary_terabytes(dice: random.Random) -> Varied:
+    name, millions = dice.choice((("ResNet-18", 12), ("ResNet-101", 45), ("ResNet-152", 60)))
+    return Varied(
+        (_terabytes(millions),),
+        {"ResNet-50 has about 25 million weights": f"{name} has about {millions} million weights"},
+    )
+
+
+def _at_the_edge(lr: float) -> Part:
+    return Part(
+        "largest eigenvalue",
+        2 / lr,
+        {
+            2
+            / lr: f"Right: 2/{lr:g}. Full-batch gradient descent drives λ_max up to 2/η, and stays there (Cohen et al. "
+            "2021).",
+            1 / lr: "1/η is where a quadratic is minimised in one step. It is stable up to 2/η.",
+            2 * lr: "That is 2η. λ_max is 2 divided by η.",
+            3.8 / lr: "That is the limit for momentum 0.9, 2(1 + μ)/η. The run has none.",
+            20 / lr: f"One zero too many: 2/{lr:g}.",
+            "other": "A quadratic with curvature λ is stable for η < 2/λ. Solve for λ.",
+        },
+        tolerance=0.01,
+    )
+
+
+def _vary_at_the_edge(dice: random.Random) -> Varied:
+    lr = dice.choice((0.01, 0.02, 0.025, 0.04, 0.08))
+    return Varied((_at_the_edge(lr),), {"`lr = 0.05`": f"`lr = {lr:g}`"})
+
+
 QUIZZES = (
     _quiz(
         1,
         "How large is a Hessian?",
-        Part(
-            "terabytes",
-            2500.0,
-            {
-                2500.0: "Right. (25·10⁶)² entries of 4 bytes are 2.5·10¹⁵ bytes. H·v needs 100 megabytes.",
-                1250.0: "Half of it would do, since H is symmetric; but the question is for the whole matrix.",
-                625.0: "That is the number of entries in units of 10¹². Each takes 4 bytes.",
-                1e-4: "That is one gradient: 25·10⁶ numbers. H has a row of that length for every weight.",
-                2.5: "Three zeros are missing: 2.5·10¹⁵ bytes, and a terabyte is 10¹².",
-                5000.0: "float32 has 4 bytes, float64 has 8.",
-                "other": "The square of the number of weights, times 4 bytes, over 10¹².",
-            },
-            tolerance=0.01,
-        ),
+        _terabytes(25),
+        vary=_vary_terabytes,
     ),
     _quiz(
         2,
@@ -97,19 +138,8 @@ QUIZZES = (
     _quiz(
         6,
         "At the edge",
-        Part(
-            "largest eigenvalue",
-            40.0,
-            {
-                40.0: "Right: 2/0.05. Full-batch gradient descent drives λ_max up to 2/η, and stays there (Cohen et al. 2021).",
-                20.0: "1/η is where a quadratic is minimised in one step. It is stable up to 2/η.",
-                0.1: "That is 2η. λ_max is 2 divided by η.",
-                76.0: "That is the limit for momentum 0.9, 2(1 + μ)/η. The run has none.",
-                400.0: "One zero too many: 2/0.05.",
-                "other": "A quadratic with curvature λ is stable for η < 2/λ. Solve for λ.",
-            },
-            tolerance=0.01,
-        ),
+        _at_the_edge(0.05),
+        vary=_vary_at_the_edge,
     ),
 )
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from autograder.collectors.common import PRETEND
 from autograder.collectors.launches import MIXES, SYNCS
-from autograder.collectors.loss_landscapes import GRID_PEAK, PER_CHUNK
+from autograder.collectors.loss_landscapes import CALLS_PER_CHUNK, GRID_PEAK, PER_CHUNK
 from autograder.evidence import Array
 from autograder.exercise import Case, CodeExercise, Limit
 from autograder.exercises.loss_landscapes_curvature import NOTEBOOK, VISIBLE_SEED, case_of
@@ -88,6 +88,12 @@ SURFACE_LIMITS = (
         60,
         "{count} launches for every chunk of chunk_size points; {at_most} are enough, however many points a chunk "
         "has. A loop launches the whole loss once per point, vmap once per chunk.",
+    ),
+    Limit(
+        CALLS_PER_CHUNK,
+        1.5,
+        "{count} calls of loss_fn for every chunk of chunk_size points; vmap makes one. Evaluate chunk_size points "
+        "together, no fewer.",
     ),
     Limit(
         SYNCS,
@@ -176,13 +182,19 @@ SURFACE = CodeExercise(
 # --- landscape.interpolate ------------------------------------------------------------------------------------------
 
 
+def _exchanged(name: str) -> str:
+    """The name that stands in its place in a state dict of another order: entries of the two norm layers."""
+    layer, _, entry = name.partition(".")
+    return {"norm": "norm2", "norm2": "norm"}.get(layer, layer) + "." + entry
+
+
 def _ends(rng: Generator, sizes: Sequence[int], tied: bool, **more: Any) -> dict[str, Any]:
-    """Two state dicts of `Normed` networks whose running statistics fit neither them nor the data."""
+    """Two state dicts of `Normed` networks, in different orders; running statistics fit neither them nor the data."""
 
     def layer(inputs: int, outputs: int) -> tuple[Array, Array]:
         return rng.standard_normal((outputs, inputs)) * inputs**-0.5, 0.3 * rng.standard_normal(outputs)
 
-    def state(batches: int) -> dict[str, Array]:
+    def state(batches: int, turned: bool = False) -> dict[str, Array]:
         inputs, hidden, outputs = sizes
         entries: dict[str, Array] = {}
         shared = layer(inputs, hidden)[0] if tied else None
@@ -197,14 +209,15 @@ def _ends(rng: Generator, sizes: Sequence[int], tied: bool, **more: Any) -> dict
             entries[f"{norm}.running_var"] = rng.uniform(0.3, 3.0, hidden)
             entries[f"{norm}.num_batches_tracked"] = np.asarray(batches)
         weight, bias = layer(hidden, outputs)
-        return entries | {"last.weight": weight, "last.bias": bias}
+        entries |= {"last.weight": weight, "last.bias": bias, "scale.factor": np.asarray(rng.uniform(0.5, 2.0))}
+        return {_exchanged(name): entries[_exchanged(name)] for name in entries} if turned else entries
 
     count = 10
     return {
         "sizes": list(sizes),
         "tied": tied,
         "a": state(40),
-        "b": state(70),
+        "b": state(70, turned=True),
         "X": 1.0 + 1.5 * rng.standard_normal((count, sizes[0])),
         "y": rng.integers(0, sizes[2], count),
         "training": True,
@@ -239,7 +252,7 @@ INTERPOLATE = CodeExercise(
     NOTEBOOK,
     {"losses": 3.0, "shared tensors": 1.0},
     difficulty=2,
-    minutes=20,
+    minutes=30,
     objects=("interpolate",),
     visible=lambda: _interpolate_cases(generator(VISIBLE_SEED), hidden=False),
     draw_cases=lambda seed: _interpolate_cases(generator(seed), hidden=True),
@@ -248,12 +261,11 @@ INTERPOLATE = CodeExercise(
     misconceptions=recognise(bank.INTERPOLATE_ROWS, bank.INTERPOLATE_ROWS, bank.interpolate_function),
     combine=bank.interpolate_function,
     hints=(
-        "Copy first: both states may share tensors with the model that you are about to change. The simplest model "
-        "to change is a copy.",
+        "state_a may share its tensors with the model: work on a copy of the model, and nothing has to be put back.",
         "For each α: load the mixed entries; reset_running_stats() and momentum = None in every norm layer; one "
         "pass in train mode without gradients; eval mode; the loss.",
-        "net = copy.deepcopy(model); a = copy.deepcopy(state_a); net.load_state_dict({k: (1 - alpha) * a[k] + alpha "
-        "* state_b[k] if a[k].is_floating_point() else a[k] for k in a}); torch.optim.swa_utils.update_bn([X], net) "
+        "net = copy.deepcopy(model); a = state_a; net.load_state_dict({k: (1 - alpha) * a[k] + alpha * state_b[k] "
+        "if a[k].is_floating_point() else a[k] for k in a}); torch.optim.swa_utils.update_bn([X], net) "
         "does the statistics; net.eval(); loss_fn(net(X), y).",
     ),
 )

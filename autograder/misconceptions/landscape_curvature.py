@@ -43,6 +43,8 @@ def hvp_function(faults: Faults) -> tuple[Callable[..., Any]]:
             leaves = [p.detach().clone().requires_grad_() for p in params]
         if how == "difference":
             return _difference(loss_fn, leaves, v, faults["eps"], faults.get("sides", 1))
+        if how == "grad_outputs":
+            return _as_outputs(loss_fn, leaves, v)
         if how in ("whole", "whole at once"):
             return (_whole if how == "whole" else _whole_at_once)(loss_fn, leaves, v)
         loss = loss_fn(leaves)
@@ -81,6 +83,12 @@ def _second(g: Sequence[Tensor], leaves: Sequence[Tensor], v: Sequence[Tensor], 
             )
         return parts
     return list(torch.autograd.grad(_dot(g, v), leaves, materialize_grads=zeros))
+
+
+def _as_outputs(loss_fn: Loss, leaves: Sequence[Tensor], v: Sequence[Tensor]) -> list[Tensor]:
+    """The product by grad_outputs, which refuses a gradient that is constant."""
+    g = torch.autograd.grad(loss_fn(leaves), leaves, create_graph=True, materialize_grads=True)
+    return list(torch.autograd.grad(g, leaves, grad_outputs=v, materialize_grads=True))
 
 
 def _difference(loss_fn: Loss, leaves: Sequence[Tensor], v: Sequence[Tensor], eps: float, sides: int) -> list[Tensor]:
@@ -174,11 +182,9 @@ HVP_ROWS: dict[str, Row] = {
         _7_2,
         {"product": "difference", "eps": 1e-3},
         also=tuple(
-            {"product": "difference", "eps": eps, "sides": sides}
-            for sides in (1, 2)
-            for eps in (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
-            if sides == 1 or eps > 1e-4
+            {"product": "difference", "eps": eps, "sides": sides} for sides in (1, 2) for eps in (1e-2, 1e-5, 1e-8)
         ),
+        by_rules=True,
     ),
     "L17": Row(
         "the whole Hessian is formed",
@@ -217,9 +223,11 @@ HVP_ROWS: dict[str, Row] = {
         "no zeros where the loss is linear",
         "A weight in which the loss is linear has a constant gradient: nothing of g·v depends on it, and "
         "torch.autograd.grad raises. Its part of H·v is 0: pass materialize_grads=True (or allow_unused=True, and "
-        "put zeros for None).",
+        "put zeros for None). With grad_outputs=v a constant gradient is refused all the same: sum Σ g·v into one number "
+        "first.",
         "the docstring: zeros",
         {"unused": "raises"},
+        also=({"product": "grad_outputs"},),
         coincides="when every parameter bends the loss",
     ),
 }
@@ -228,10 +236,10 @@ HVP_ROWS: dict[str, Row] = {
 
 
 def eigenvalues_of_the_matrix(matvec: Any, dim: int, k: int, steps: int, generator: torch.Generator) -> Tensor:
-    """The reference: the whole matrix, column by column, and torch.linalg.eigvalsh. (Takes `dim` products.)"""
+    """The reference: the whole matrix, in a basis that begins with the start, and torch.linalg.eigvalsh."""
     start = torch.randn(dim, dtype=torch.float64, generator=generator)
-    matvec(start)  # shows where the start comes from
-    H = torch.stack([matvec(e) for e in torch.eye(dim, dtype=torch.float64)])
+    Q, _ = torch.linalg.qr(torch.cat([start[:, None], torch.eye(dim, dtype=torch.float64)], dim=1))
+    H = torch.stack([matvec(q) for q in Q.T]) @ Q
     return _largest(H, k)
 
 
@@ -292,14 +300,35 @@ def _lanczos(matvec: Any, q: Tensor, steps: int, faults: Faults) -> tuple[list[T
             u = u - alphas[j] * basis[j]
         else:
             Q = torch.stack(basis)
-            for _ in range(2):
+            for _ in range(1 if faults.get("reorth") == "once" else 2):
                 u = u - Q.T @ (Q @ u)
         betas.append(u.norm())
-        small = 1e-10 * max(1.0, max(float(a.abs()) for a in alphas))
-        if faults.get("stop") != "never" and float(betas[j]) < small:
+        if not _ends(float(betas[j]), alphas, faults.get("stop", "relative")):
+            basis.append(u / betas[j])
+        elif faults.get("stop") == "restart":
+            basis.append(_restarted(basis))
+        else:
             break
-        basis.append(u / betas[j])
     return alphas, betas
+
+
+def _ends(beta: float, alphas: Sequence[Tensor], how: str) -> bool:
+    """Is β zero up to rounding?"""
+    if how in ("never", "removed"):
+        return False
+    if how == "exactly zero":
+        return beta == 0.0
+    return beta < 1e-10 * (1.0 if how == "absolute" else max(1.0, max(float(a.abs()) for a in alphas)))
+
+
+def _restarted(basis: Sequence[Tensor]) -> Tensor:
+    """A new direction at right angles to all earlier ones."""
+    own = torch.Generator().manual_seed(len(basis))
+    Q, q = torch.stack(list(basis)), torch.randn(len(basis[0]), dtype=torch.float64, generator=own)
+    for _ in range(2):
+        q = q - Q.T @ (Q @ q)
+    unit: Tensor = q / q.norm()
+    return unit
 
 
 _7_3, _7_4 = "equation (7.3)", "equation (7.4)"
@@ -359,7 +388,7 @@ LANCZOS_ROWS: dict[str, Row] = {
     ),
     "L28": Row(
         "the start vector is not of length 1",
-        "α₁ = q₁·Hq₁ is a Rayleigh quotient for vectors of length 1 only. Divide the start by its norm.",
+        "α₁ = q₁·Hq₁ is the curvature along q₁ for a vector of length 1 only. Divide the start by its norm.",
         _7_3,
         {"start": "long"},
     ),
@@ -382,16 +411,17 @@ LANCZOS_ROWS: dict[str, Row] = {
     ),
     "L107": Row(
         "no early end",
-        "When β is zero up to rounding, the vectors span all that the start can reach, and u/β is rounding noise, or nan. "
-        "Leave the loop, at the latest after as many steps as dimensions.",
+        "When β is zero up to rounding, the vectors span all that the start can reach: further products find nothing "
+        "new, and 0/0 is nan. Leave the loop; β == 0 is hardly ever met, and a new start is not asked for.",
         "the docstring: ends early",
         {"stop": "never"},
+        also=({"stop": "removed"}, {"stop": "exactly zero"}, {"stop": "restart"}),
         coincides="when there are more dimensions, and more different eigenvalues, than steps",
         by_rules=True,
     ),
     "L30": Row(
         "the off-diagonal of T is missing",
-        "Without the β's the values are the Rayleigh quotients of the basis vectors.",
+        "Without the β's the values are the curvatures along the single vectors q.",
         _7_4,
         {"T": "diagonal"},
     ),
@@ -407,6 +437,27 @@ LANCZOS_ROWS: dict[str, Row] = {
         "a real network. Lanczos takes `steps` products.",
         _7_3,
         {"whole": True},
+        by_rules=True,
+    ),
+}
+
+LANCZOS_ROWS |= {
+    "L108": Row(
+        "an absolute bound for β",
+        "With eigenvalues near 10⁷ the rounding error of one product is above 10⁻¹⁰, and the loop never ends early. "
+        "Compare β with 1e-10 times the largest of 1 and the |α|'s.",
+        "the docstring: ends early",
+        {"stop": "absolute"},
+        coincides="when the eigenvalues are not large",
+        by_rules=True,
+    ),
+    "L109": Row(
+        "one pass in place of two",
+        "What lies along earlier vectors is taken out once: the pass leaves a rounding error behind, which the division "
+        "by a small β blows up. Do it twice.",
+        _7_3,
+        {"reorth": "once"},
+        coincides="when no β is small",
         by_rules=True,
     ),
 }
@@ -542,7 +593,12 @@ def goe_function(faults: Faults) -> tuple[Callable[..., Any]]:
     def probability_minimum(n: int, samples: int, generator: torch.Generator) -> float:
         source = None if faults.get("drawn") == "global" else generator
         draw = torch.rand if faults.get("drawn") == "uniform" else torch.randn
-        A = draw(samples, n, n, dtype=torch.float64, generator=source)
+        if faults.get("drawn") == "one by one":
+            A = torch.stack([draw(n, n, dtype=torch.float64, generator=source) for _ in range(samples)])
+        elif faults.get("drawn") == "float32":
+            A = draw(samples, n, n, generator=source).double()
+        else:
+            A = draw(samples, n, n, dtype=torch.float64, generator=source)
         M = _symmetric(A, faults.get("symmetric", "mean"))
         test = faults.get("test", "all")
         if test == "diagonal":
@@ -555,6 +611,8 @@ def goe_function(faults: Faults) -> tuple[Callable[..., Any]]:
             found = (torch.linalg.eigvalsh(M) < 0).all(1)
         elif test == "largest":
             found = torch.linalg.eigvalsh(M)[:, -1] > 0
+        elif test == "at once":
+            return float((torch.linalg.eigvalsh(M) > 0).all())
         elif test == "each":
             return float((torch.linalg.eigvalsh(M) > 0).double().mean())
         else:
@@ -630,9 +688,9 @@ GOE_ROWS: dict[str, Row] = {
         coincides="for n = 1",
     ),
     "L51": Row(
-        "A Aᵀ in place of a symmetric random matrix",
-        "A Aᵀ has no negative eigenvalue at all: everything would be a minimum. Gauss–Newton's matrix is of that "
-        "kind, the Hessian is not.",
+        "every matrix counts as a minimum",
+        "A Aᵀ has no negative eigenvalue at all: Gauss–Newton's matrix is of that kind, the Hessian is not. (Or is there "
+        "one .any() over all matrices? It is always true.) Symmetrise by (7.7), and decide for each matrix by itself.",
         _7_7,
         {"symmetric": "gram"},
     ),
@@ -653,5 +711,20 @@ GOE_ROWS: dict[str, Row] = {
         "Draw with generator=generator: then the same seed gives the same number, whatever ran before.",
         "the docstring: generator",
         {"drawn": "global"},
+    ),
+    "L114": Row(
+        "no matrix counts as a minimum",
+        "The share is 0 for every n. One .all() over all matrices does that, since among many matrices a negative "
+        "eigenvalue is always found; `.all(dim=-1)` decides for each matrix by itself.",
+        "the docstring: the share of the matrices",
+        {"test": "at once"},
+    ),
+    "L115": Row(
+        "other random numbers",
+        "The share is a fair estimate, of other matrices. Draw A in one call, in float64: torch.randn(samples, n, n, "
+        "dtype=torch.float64, generator=generator).",
+        "the docstring: generator",
+        {"drawn": "one by one"},
+        also=({"drawn": "float32"},),
     ),
 }

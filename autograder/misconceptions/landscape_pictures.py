@@ -203,6 +203,10 @@ def surface_function(faults: Faults) -> tuple[Callable[..., Any]]:
             chunk_size = len(a)
         if faults.get("points") == "row by row":
             chunk_size = len(betas)
+        if faults.get("points") == "half":
+            chunk_size = max(1, chunk_size // 2)
+        if faults.get("points") == "double":
+            chunk_size *= 2
         whole = _points(w, d1, d2, a, b, faults) if faults.get("points") == "made before" else None
         losses = []
         for number, indices in enumerate(torch.arange(len(a)).split(chunk_size)):
@@ -270,13 +274,13 @@ SURFACE_ROWS: dict[str, Row] = {
         by_rules=True,
     ),
     "L64": Row(
-        "the whole grid at once",
-        "All m² points are evaluated together (or made before they are cut into chunks): memory grows with the "
-        "grid, and a large network stops with an out-of-memory error. Make the points inside the chunk: vmap over "
-        "(α, β), or split those.",
+        "more than chunk_size points at a time",
+        "More points exist together than chunk_size allows: with all m² of them (also if they are made before they are "
+        "cut into chunks) memory grows with the grid, and a large network stops with an out-of-memory error. Make "
+        "chunk_size points inside the chunk: vmap over (α, β), or split those.",
         _CHUNKS,
         {"points": "all at once"},
-        also=({"points": "made before"},),
+        also=({"points": "made before"}, {"points": "double"}),
         coincides="in the values",
         by_rules=True,
     ),
@@ -286,6 +290,14 @@ SURFACE_ROWS: dict[str, Row] = {
         "across rows.",
         _CHUNKS,
         {"points": "row by row"},
+        coincides="in the values",
+        by_rules=True,
+    ),
+    "L111": Row(
+        "fewer than chunk_size points at a time",
+        "The memory for chunk_size points is there: with smaller chunks there are more of them, and more launches.",
+        _CHUNKS,
+        {"points": "half"},
         coincides="in the values",
         by_rules=True,
     ),
@@ -408,6 +420,9 @@ def _load(model: torch.nn.Module, a: State, b: State, alpha: float, faults: Faul
             new[key] = one
         else:
             new[key] = mixed
+    if faults.get("tied") == "values in turn":
+        new = {key: (1 - alpha) * one + alpha * other if one.is_floating_point() else one
+               for (key, one), other in zip(a.items(), b.values(), strict=True)}  # fmt: skip
     if faults.get("tied") == "by position":
         for p, one, other in zip(model.parameters(), a.values(), b.values(), strict=False):
             p.copy_((1 - alpha) * one + alpha * other)
@@ -417,14 +432,18 @@ def _load(model: torch.nn.Module, a: State, b: State, alpha: float, faults: Faul
 
 def _stays(key: str, which: str | None) -> bool:
     """Is this weight forgotten when the others move?"""
-    return (which == "norms left" and "norm" in key) or (which == "weights only" and key.endswith("bias"))
+    return (
+        (which == "norms left" and "norm" in key)
+        or (which == "weights only" and key.endswith("bias"))
+        or (which == "parameters only" and key.endswith("factor"))
+    )
 
 
 def _statistics(model: torch.nn.Module, norms: Sequence[Any], X: Tensor, how: str) -> None:
     if how in ("of a", "of b", "interpolated"):
         return
     for norm in norms:
-        if how != "a tenth":
+        if how not in ("a tenth", "not reset"):
             norm.reset_running_stats()
         norm.momentum = 0.1 if how in ("a tenth", "a tenth from zero") else None
     model.train()
@@ -473,6 +492,13 @@ INTERPOLATE_ROWS: dict[str, Row] = {
         {"stats": "a tenth"},
         also=({"stats": "a tenth from zero"},),
     ),
+    "L110": Row(
+        "the statistics are not reset",
+        "momentum = None averages over all passes since the last reset, and num_batches_tracked remembers those of "
+        "training: one pass more hardly counts. Call reset_running_stats() before it.",
+        _7_13,
+        {"stats": "not reset"},
+    ),
     "L5": Row(
         "integer buffers are averaged",
         "num_batches_tracked counts batches, in int64. torch.lerp refuses whole numbers. Interpolate what is "
@@ -483,9 +509,10 @@ INTERPOLATE_ROWS: dict[str, Row] = {
     "L73": Row(
         "states and parameters are paired by position",
         "A state dict also holds buffers, and a weight that two layers share under both its names: its order is not "
-        "that of parameters(). Pair them by name.",
+        "that of parameters(), and two state dicts need not have the same one. Pair them by name.",
         "the docstring: state dicts",
         {"tied": "by position"},
+        also=({"tied": "values in turn"},),
     ),
     "L74": Row(
         "the ends are swapped",
@@ -520,11 +547,11 @@ INTERPOLATE_ROWS: dict[str, Row] = {
     ),
     "L78": Row(
         "only a part of the weights moves",
-        "Norm layers have a weight and a bias as well, and every layer's bias belongs to the solution: all "
-        "floating-point entries are interpolated.",
+        "Norm layers have a weight and a bias as well, every layer's bias belongs to the solution, and so do buffers "
+        "that are no parameters: all floating-point entries of the state dict are interpolated.",
         _7_12,
         {"tied": "norms left"},
-        also=({"tied": "weights only"},),
+        also=({"tied": "weights only"}, {"tied": "parameters only"}),
     ),
 }
 
@@ -614,7 +641,8 @@ class _FaultySAM(torch.optim.Optimizer):
             return torch.zeros_like(g)
         if kind == "sign":
             return torch.mul(g.sign(), rho)
-        scale = rho if kind == "none" else rho / (length + (0.0 if f.get("zero") == "nan" else 1e-12))
+        small = {"nan": 0.0, "1e-8": 1e-8, "1e-6": 1e-6}.get(f.get("zero", ""), 1e-12)
+        scale = rho if kind == "none" else rho / (length + small)
         return torch.mul(g, -scale if f.get("sign") == "down" else scale)
 
 
@@ -701,6 +729,14 @@ SAM_ROWS: dict[str, Row] = {
         {"zero": "nan"},
         coincides="when the gradient is not exactly zero",
     ),
+    "L117": Row(
+        "another small number than 1e-12",
+        "1e-8 or 1e-6 beside ‖g‖ changes the eighth or sixth digit of the move. The number asked for is 1e-12.",
+        "the docstring: 1e-12",
+        {"zero": "1e-8"},
+        also=({"zero": "1e-6"},),
+        coincides="with rho = 0, in float32, and where ‖g‖ is large",
+    ),
     "L90": Row(
         "the closure runs without autograd",
         "Under @torch.no_grad() the closure's backward() finds no graph. Call it inside `with "
@@ -771,6 +807,7 @@ def init_functions(faults: Faults) -> tuple[Callable[..., Any], ...]:
             "no 2": 1 / (fan_in + fan_out),
             "6": 6 / (fan_in + fan_out),
             "product": 1 / (fan_in * fan_out) ** 0.5,
+            "He": 2 / fan_in,
         }.get(own.get("xavier", ""), 2 / (fan_in + fan_out))
         _fill(weight, variance, generator, own)
 
@@ -819,10 +856,11 @@ INIT_ROWS: dict[str, Row] = {
     ),
     "L95": Row(
         "He's factor 2",
-        "2/fan_in makes up for the half that relu cuts away. LeCun's rule is for the linear part: 1/fan_in.",
+        "2/fan_in is He's rule: it makes up for the half that relu cuts away. LeCun's, 1/fan_in, and Xavier's, "
+        "2/(fan_in + fan_out), are for the linear part.",
         _7_18,
         {"gain": "he"},
-        also=_in_either({"gain": "he"}),
+        also=(*_in_either({"gain": "he"}), {"xavier": "He"}),
     ),
     "L96": Row(
         "1/fan_in is taken for Xavier",
@@ -830,8 +868,21 @@ INIT_ROWS: dict[str, Row] = {
         "way back: 2/(fan_in + fan_out).",
         _7_18,
         {"xavier": "fan_in"},
-        also=({"xavier": "no 2"}, {"xavier": "product"}),
-        coincides="for square weights",
+        coincides="for LeCun's rule",
+    ),
+    "L112": Row(
+        "the 2 is missing",
+        "1/(fan_in + fan_out) is half the variance: Xavier's rule is one over the mean of the two fans.",
+        _7_18,
+        {"xavier": "no 2"},
+        coincides="for LeCun's rule",
+    ),
+    "L113": Row(
+        "the geometric mean of the fans",
+        "Xavier's rule is one over the arithmetic mean: 2/(fan_in + fan_out).",
+        _7_18,
+        {"xavier": "product"},
+        coincides="for LeCun's rule, and for square weights",
     ),
     "L97": Row(
         "the bound of the uniform distribution",
