@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -31,7 +33,7 @@ PREINSTALLED = ("torch", "numpy", "matplotlib", "ipywidgets", "ipykernel")
 
 
 @pytest.fixture(scope="module")
-def colab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def colab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The Python of a clean virtual environment with Colab's packages, and a `google.colab` that says it is there."""
     folder = tmp_path_factory.mktemp("colab") / "env"
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
@@ -44,7 +46,8 @@ def colab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (site / "google" / "colab").mkdir(parents=True)
     (site / "google" / "colab" / "__init__.py").touch()
     (site / "colab_is_here.pth").write_text("import google.colab\n")
-    return python
+    yield python
+    shutil.rmtree(folder)  # more than a gigabyte, which pytest would keep
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +125,7 @@ def errors(notebook: NotebookNode) -> list[tuple[str, str]]:
     ]
 
 
+@pytest.mark.xdist_group("colab")  # one worker makes the environment, once
 @pytest.mark.parametrize("name", NAMES)
 def test_a_solved_release_passes_there(installed: Path, tmp_path: Path, name: str) -> None:
     """Setup, given code, solutions, checks and explorers; the demonstrations of the first notebook as well."""
@@ -139,6 +143,7 @@ def test_a_solved_release_passes_there(installed: Path, tmp_path: Path, name: st
         assert f"✓ {exercise.id} · " in shown, exercise.id
 
 
+@pytest.mark.xdist_group("colab")
 def test_worked_solutions_and_progress_are_there_too(installed: Path, tmp_path: Path) -> None:
     """The installed package brings the reasoning along; a learner on Colab is taken to study alone."""
     (solution,) = (code for name, code in solutions(NAMES[0]).items() if name == "start.gd_step")
