@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test attacks lab release audit bench lint clean
+.PHONY: demo test attacks lab release audit bench pictures lint clean
 
 demo: $(READY)  ## build the release, grade the sample class, say where feedback and class report lie
 	$(BIN)/autograder build
@@ -27,6 +27,13 @@ audit: $(READY)  ## the kill matrix
 
 bench: $(READY)  ## figures quoted in the documentation
 	$(BIN)/python benchmarks/checks.py
+
+pictures: $(READY)  ## the guides' screenshots, taken by the browser tests from the real thing
+	$(BIN)/python -m pytest -q tests/test_browser.py tests/grading/test_report_page.py
+	cp tests/artefacts/verdict_light.png course/guides/images/failing_check.png
+	cp tests/artefacts/progress_dark.png course/guides/images/progress.png
+	cp tests/artefacts/explorer_05_adam_adamw.png course/guides/images/explorer.png
+	cp tests/artefacts/report_top_light_1200.png course/guides/images/report.png
 
 lint: $(READY)
 	$(BIN)/ruff check .
