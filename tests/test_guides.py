@@ -33,10 +33,8 @@ def commands(text: str) -> list[list[str]]:
 
 
 @cache
-def nbgrader_help(command: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "nbgrader", *command.split(), "--help"], capture_output=True, text=True
-    )
+def nbgrader_help() -> str:
+    done = subprocess.run([sys.executable, "-m", "nbgrader", "--help"], capture_output=True, text=True)
     return done.stdout + done.stderr
 
 
