@@ -179,7 +179,8 @@ def early_stopping(case: Case, objects: Sequence[Any], record: Record) -> None:
     """Play validation losses to an `EarlyStopping`, with weights that move between them, until it says stop.
 
     Inputs: losses (nan as a text), `weights` and `buffers` (one array each per update), `options` of the constructor,
-    `restore`: call `restore()` at the end?, `others`: losses that a second object is shown in between.
+    `restore`: call `restore()` at the end?, `restores`: the updates after which it is called as well, `others`: losses that a
+    second object is shown in between.
     """
     inputs = case.inputs
     cls = the_class(objects[0], "EarlyStopping", ["update", "restore"])
@@ -199,12 +200,33 @@ def early_stopping(case: Case, objects: Sequence[Any], record: Record) -> None:
         _record_best(record, stopper)
         if said[-1]:
             break
+        if len(said) in inputs.get("restores", ()):
+            _restore(record, stopper, model)
     if inputs.get("restore"):
-        stopper.restore()
-        _record_model(record, model)
+        _restore(record, stopper, model)
     record.fact("stops", f"after update {len(said)}" if said[-1] else f"not within {len(said)} updates")
     kept = [p is q for p, q in zip(model.parameters(), own, strict=True)]
     record.fact("the model's parameters", "the same objects" if all(kept) else "replaced by new objects")
+
+
+RESTORED = "effect of restore()"
+
+
+def _restore(record: Record, stopper: Any, model: nn.BatchNorm1d) -> None:
+    """A snapshot that is no copy is written into the model, too: only the tensors' versions tell it from doing nothing."""
+    before = _versions(model)
+    stopper.restore()
+    if np.isfinite(float(stopper.best)):
+        written = _versions(model) != before
+        record.first(RESTORED, WRITES if written else "nothing in the model changes", WRITES)
+    _record_model(record, model)
+
+
+WRITES = "writes into the model"
+
+
+def _versions(model: nn.Module) -> list[tuple[int, int]]:
+    return [(tensor._version, tensor.data_ptr()) for tensor in (*model.parameters(), *model.buffers())]
 
 
 def _batch_norm() -> nn.BatchNorm1d:

@@ -215,6 +215,15 @@ def _stopping_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
             patience,
             options={"restore_best": False},
         ),
+        case(
+            "restore_best=False, then restore()",
+            "best weights",
+            [rise, base, dip, *[rise] * 6],
+            patience,
+            options={"restore_best": False},
+            restore=True,
+        ),
+        case("restore(), training goes on, restore()", "best weights", [rise, dip, *[rise] * 6], 5, restores=[3, 5]),
         case("restore() at the end", "best weights", [rise, dip, base], 5, restore=True),
         case("losses that are nan", "edge cases", [base, nan, dip, nan, dip - 0.1, *[nan] * 6], patience),
         case("nan from the start, then restore()", "edge cases", [nan, nan], 5, restore=True),
@@ -288,7 +297,8 @@ def _resume_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         )
         limits = (Limit(STEPS, inputs["steps"] + lost, says),) if deaths else ()
         # a finished run that is started again owes its weights and state, not what nobody will draw any more
-        same = [what for what in ARRAYS if lost or what not in DRAWN]
+        killed = any(death["how"] not in ("end", "copy") for death in deaths)
+        same = [what for what in ARRAYS if killed or what not in DRAWN]
         return _case(
             name,
             group,
@@ -326,6 +336,11 @@ def _resume_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
             "killed while it writes",
             {"how": "move", "at": at(6, 9, 6), "number": 1},
             {"how": "move", "at": at(1, 4, 1), "number": 2},
+        ),
+        case(
+            "killed while it writes to checkpoint.pt itself",
+            "killed while it writes",
+            {"how": "copy", "at": at(6, 9, 6), "bytes": size},
         ),
         case("started again after the end", "training and checkpoints", {"how": "end"}),
     )
