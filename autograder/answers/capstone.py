@@ -659,13 +659,12 @@ def loop(
 
 
 def loop_with_sum(
-    model: nn.Module, loss_fn: LossFn, opt: Any, batches: Sequence[Pair], *, max_norm: float, log_every: int
+    model: nn.Module, loss_fn: LossFn, opt: Any, batches: Iterable[Pair], *, max_norm: float, log_every: int
 ) -> Any:
     """A running sum on the device, written into in place; entries as lists, numbers by tolist()."""
     params, log = list(model.parameters()), []
     total: Any = None
-    for t in range(1, len(batches) + 1):
-        X, y = batches[t - 1]
+    for t, (X, y) in enumerate(batches, start=1):
         opt.zero_grad(set_to_none=True)
         loss = loss_fn(model(X), y)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -282,6 +282,16 @@ def fast_loop(case: Case, objects: Sequence[Any], record: Record) -> None:
         _loop_facts(record, inputs, few, many)
 
 
+class _Once:
+    """Batches to be gone through once: an iterable without length or index."""
+
+    def __init__(self, batches: list[tuple[Tensor, Tensor]]) -> None:
+        self._left = iter(batches)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return self._left
+
+
 class _Loop:
     """One network and the student's loop over it."""
 
@@ -306,7 +316,8 @@ class _Loop:
                 squared_error(self.model(X), y).backward()  # type: ignore[no-untyped-call]
             self.model.zero_grad()
         _rows(record, self.model)
-        arguments = (self.model, squared_error, self.opt, self.batches)
+        batches = _Once(self.batches) if self.inputs.get("as_generator") else self.batches
+        arguments = (self.model, squared_error, self.opt, batches)
         options = {"max_norm": self.inputs["max_norm"], "log_every": self.inputs["log_every"]}
         usage = "(model, loss_fn, opt, batches, *, max_norm, log_every)"
         check_call(self.call, "train_loop", usage, *arguments, **options)

@@ -419,6 +419,7 @@ def _loop_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         case("clipped steps", "values", steps, every, 0.3),
         case("a limit that is seldom reached", "values", steps, every, 3.0),
         case("log_every=1", "values", 4, 1, 0.3),
+        case("a generator of batches", "values", steps, every, 0.3, as_generator=True),
         case("fewer steps than log_every", "values", 2, 5, 0.3),
         case("waiting for the device", "host synchronisations", steps, every, 0.3, waits, mixes, **counted),
         case("four parameters against sixteen", "launches", steps, every, 0.3, launches, mixes, **counted),
@@ -444,8 +445,9 @@ LOOP = CodeExercise(
         "per step has to be arithmetic on tensors.",
         "Keep a running sum of loss.detach() on the device, and fetch sum / log_every when an entry is due. Clip without `if`: "
         "multiply all gradients by clamp(max_norm / (norm + 1e-6), max=1) with torch._foreach_mul_.",
-        "grads = [p.grad for p in params]; norm = torch.stack(torch._foreach_norm(grads)).norm(); torch._foreach_mul_(grads, "
-        "(max_norm / (norm + 1e-6)).clamp(max=1)); total = loss.detach() if t % log_every == 1 % log_every else total + "
+        "grads = [p.grad for p in model.parameters() if p.grad is not None]; norm = "
+        "torch.stack(torch._foreach_norm(grads)).norm(); torch._foreach_mul_(grads, (max_norm / (norm + 1e-6)).clamp(max=1)); "
+        "total = loss.detach() if t % log_every == 1 % log_every else total + "
         "loss.detach(); if t % log_every == 0: log.append((t, (total / log_every).item())).",
     ),
     forbidden=CLIPPING,
