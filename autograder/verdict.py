@@ -189,7 +189,8 @@ def judge_case(case: Case, found: Evidence, expected: Evidence) -> CaseVerdict:
     if found.problem is None:
         over = _limits(case, found)
         # a run over its limits is cut short: what it therefore did not record is no finding of its own
-        rules += [*_identical(case, found), *over, *_shapes(case, found, expected, cut_short=bool(over))]
+        shapes = _shapes(case, found, expected, cut_short=bool(over), told=bool(rules))
+        rules += [*_identical(case, found), *over, *shapes]
         rules += _scores(case, found)
     deviation = max_deviation(found, expected)
     outside = deviation > case.tolerance
@@ -228,7 +229,8 @@ def _without(expected: Evidence, names: tuple[str, ...]) -> Evidence:
     return replace(expected, arrays=arrays, stepped=expected.stepped & arrays.keys())
 
 
-def _shapes(case: Case, found: Evidence, expected: Evidence, cut_short: bool) -> list[Broken]:
+def _shapes(case: Case, found: Evidence, expected: Evidence, cut_short: bool, told: bool) -> list[Broken]:
+    """`told`: a broken rule speaks of the run already, and explains one that is only shorter or longer."""
     broken: list[Broken] = []
     for name, array in expected.arrays.items():
         got = found.arrays.get(name)
@@ -238,6 +240,11 @@ def _shapes(case: Case, found: Evidence, expected: Evidence, cut_short: bool) ->
                 broken.append((name, f"{name} is missing", ()))
         elif got.shape != array.shape:
             want, have = (a.shape[1:] if stepped else a.shape for a in (array, got))
+            if want == have:
+                if not told:
+                    text = f"{name} was recorded {len(got)} times; it should be {len(array)} times"
+                    broken.append((name, text, ()))
+                continue
             broken.append((name, f"{name} has shape {tuple(have)}; it should be {tuple(want)}", ()))
     return broken
 

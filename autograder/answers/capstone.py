@@ -409,6 +409,47 @@ class _NoRestore(Stopping):
         return stop
 
 
+class _RestoresOnRequest(Stopping):
+    def restore(self) -> None:
+        if self.restore_best:
+            super().restore()
+
+
+class _KeepsOnRequest(Stopping):
+    def take(self) -> None:
+        if self.restore_best:
+            super().take()
+
+
+class _SnapshotOnce(Stopping):
+    def restore(self) -> None:
+        super().restore()
+        self.snapshot = None
+
+
+class _SnapshotBecomesModel(Stopping):
+    def restore(self) -> None:
+        for name, p in self.model.named_parameters():
+            p.data = self.snapshot[name] if self.snapshot else p.data
+        for name, b in self.model.named_buffers():
+            b.data = self.snapshot[name] if self.snapshot else b.data
+
+
+class _CountsAnew(Stopping):
+    def restore(self) -> None:
+        super().restore()
+        self.bad = 0
+
+
+class _RestoresNothing(Stopping):
+    def take(self) -> None:
+        self.snapshot = copy.deepcopy(self.model)
+
+    def restore(self) -> None:
+        if self.snapshot is not None:
+            self.model = self.snapshot
+
+
 # --- capstone.resume ------------------------------------------------------------------------------------------------
 
 
@@ -564,6 +605,17 @@ def _write_unlinked(path: Path, state: dict[str, Any]) -> None:
     fresh.rename(path)
 
 
+def _write_copied(path: Path, state: dict[str, Any]) -> None:
+    torch.save(state, path.with_suffix(".tmp"))
+    shutil.copy(path.with_suffix(".tmp"), path)
+
+
+def _write_bytes(path: Path, state: dict[str, Any]) -> None:
+    fresh = path.with_name("new.pt")
+    torch.save(state, fresh)
+    path.write_bytes(fresh.read_bytes())
+
+
 # --- capstone.fast_loop ---------------------------------------------------------------------------------------------
 
 
@@ -607,13 +659,12 @@ def loop(
 
 
 def loop_with_sum(
-    model: nn.Module, loss_fn: LossFn, opt: Any, batches: Sequence[Pair], *, max_norm: float, log_every: int
+    model: nn.Module, loss_fn: LossFn, opt: Any, batches: Iterable[Pair], *, max_norm: float, log_every: int
 ) -> Any:
     """A running sum on the device, written into in place; entries as lists, numbers by tolist()."""
     params, log = list(model.parameters()), []
     total: Any = None
-    for t in range(1, len(batches) + 1):
-        X, y = batches[t - 1]
+    for t, (X, y) in enumerate(batches, start=1):
         opt.zero_grad(set_to_none=True)
         loss = loss_fn(model(X), y)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -821,6 +872,12 @@ MUTANTS: Mutants = {
         ("C49", "no restore", (_NoRestore,)),
         ("C51", "parameters()", (_ParametersOnly,)),
         ("C52", "not >=", (_NanImproves,)),
+        ("C58", "restore asks restore_best", (_RestoresOnRequest,)),
+        ("C58", "snapshot asks restore_best", (_KeepsOnRequest,)),
+        ("C59", "snapshot = None", (_SnapshotOnce,)),
+        ("C59", "p.data = snapshot", (_SnapshotBecomesModel,)),
+        ("C60", "failures = 0", (_CountsAnew,)),
+        ("C61", "self.model = snapshot", (_RestoresNothing,)),
     ),
     "capstone.resume": (
         ("C90", "no optimizer state", (trainer(skips="opt"),)),
@@ -829,6 +886,8 @@ MUTANTS: Mutants = {
         ("C93", "no order", (trainer(skips="order"),)),
         ("C94", "step − 1", (trainer(first=lambda step: step - 1),)),
         ("C97", "in place", (trainer(write=_write_straight),)),
+        ("C107", "copied", (trainer(write=_write_copied),)),
+        ("C107", "bytes copied", (trainer(write=_write_bytes),)),
         ("C98", "unlinked first", (trainer(write=_write_unlinked),)),
         ("C100", "lr from the restart", (trainer(lr_step=lambda t, start: t - start),)),
         ("C102", "not at the end", (trainer(due=lambda done, every, steps: done % every == 0),)),

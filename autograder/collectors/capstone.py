@@ -179,7 +179,8 @@ def early_stopping(case: Case, objects: Sequence[Any], record: Record) -> None:
     """Play validation losses to an `EarlyStopping`, with weights that move between them, until it says stop.
 
     Inputs: losses (nan as a text), `weights` and `buffers` (one array each per update), `options` of the constructor,
-    `restore`: call `restore()` at the end?, `others`: losses that a second object is shown in between.
+    `restore`: call `restore()` at the end?, `restores`: the updates after which it is called as well, `others`: losses that a
+    second object is shown in between.
     """
     inputs = case.inputs
     cls = the_class(objects[0], "EarlyStopping", ["update", "restore"])
@@ -199,12 +200,33 @@ def early_stopping(case: Case, objects: Sequence[Any], record: Record) -> None:
         _record_best(record, stopper)
         if said[-1]:
             break
+        if len(said) in inputs.get("restores", ()):
+            _restore(record, stopper, model)
     if inputs.get("restore"):
-        stopper.restore()
-        _record_model(record, model)
+        _restore(record, stopper, model)
     record.fact("stops", f"after update {len(said)}" if said[-1] else f"not within {len(said)} updates")
     kept = [p is q for p, q in zip(model.parameters(), own, strict=True)]
     record.fact("the model's parameters", "the same objects" if all(kept) else "replaced by new objects")
+
+
+RESTORED = "effect of restore()"
+
+
+def _restore(record: Record, stopper: Any, model: nn.BatchNorm1d) -> None:
+    """A snapshot that is no copy is written into the model, too: only the tensors' versions tell it from doing nothing."""
+    before = _versions(model)
+    stopper.restore()
+    if np.isfinite(float(stopper.best)):
+        written = _versions(model) != before
+        record.first(RESTORED, WRITES if written else "nothing in the model changes", WRITES)
+    _record_model(record, model)
+
+
+WRITES = "writes into the model"
+
+
+def _versions(model: nn.Module) -> list[tuple[int, int]]:
+    return [(tensor._version, tensor.data_ptr()) for tensor in (*model.parameters(), *model.buffers())]
 
 
 def _batch_norm() -> nn.BatchNorm1d:
@@ -260,6 +282,16 @@ def fast_loop(case: Case, objects: Sequence[Any], record: Record) -> None:
         _loop_facts(record, inputs, few, many)
 
 
+class _Once:
+    """Batches to be gone through once: an iterable without length or index."""
+
+    def __init__(self, batches: list[tuple[Tensor, Tensor]]) -> None:
+        self._left = iter(batches)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return self._left
+
+
 class _Loop:
     """One network and the student's loop over it."""
 
@@ -284,7 +316,8 @@ class _Loop:
                 squared_error(self.model(X), y).backward()  # type: ignore[no-untyped-call]
             self.model.zero_grad()
         _rows(record, self.model)
-        arguments = (self.model, squared_error, self.opt, self.batches)
+        batches = _Once(self.batches) if self.inputs.get("as_generator") else self.batches
+        arguments = (self.model, squared_error, self.opt, batches)
         options = {"max_norm": self.inputs["max_norm"], "log_every": self.inputs["log_every"]}
         usage = "(model, loss_fn, opt, batches, *, max_norm, log_every)"
         check_call(self.call, "train_loop", usage, *arguments, **options)

@@ -4,6 +4,8 @@ A death is one of
     {"how": "step", "at": k}          SIGKILL right after the life's k-th optimizer step
     {"how": "write", "at": k, "bytes": b}   from its k-th step on no file may grow beyond b bytes: the kernel ends the process
                                       in the middle of the next larger write, whichever function writes
+    {"how": "copy", "at": k, "bytes": b}    the same, but only once checkpoint.pt itself is opened for writing: a program that
+                                      moves a finished file onto that name never does so, and ends by itself
     {"how": "move", "at": k, "number": n}   SIGKILL just before the n-th removal or renaming of a file after its k-th step
     {"how": "end"}                    none: the life ends by itself, and the program is started once more
 Where this process cannot fork (no POSIX, or an accelerator whose threads autograd would miss in the child), deaths after
@@ -133,7 +135,12 @@ class _Life:
         if self.tell >= 0:
             os.write(self.tell, b"s")
         if self.count == self.death.get("at"):
-            {"step": _die, "write": self._limit_files, "move": self._watch_moves}[self.death["how"]]()
+            {
+                "step": _die,
+                "write": self._limit_files,
+                "copy": self._watch_checkpoint,
+                "move": self._watch_moves,
+            }[self.death["how"]]()
 
     def _limit_files(self) -> None:
         if self.tell >= 0:
@@ -142,6 +149,14 @@ class _Life:
             signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # Python ignores it; by default it ends the process
             for which, value in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, self.death["bytes"])):
                 resource.setrlimit(which, (value, resource.getrlimit(which)[1]))
+
+    def _watch_checkpoint(self) -> None:
+        def hook(event: str, arguments: tuple[Any, ...]) -> None:
+            if event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR) and _is_checkpoint(arguments[0]):
+                self._limit_files()
+
+        if self.tell >= 0:
+            sys.addaudithook(hook)  # for good, but this process is about to end
 
     def _watch_moves(self) -> None:
         left = self.death["number"]
@@ -181,6 +196,10 @@ def _network(weights: Sequence[Array], dropout: float) -> nn.Sequential:
     return model
 
 
+def _is_checkpoint(path: object) -> bool:
+    return isinstance(path, (str, bytes)) and os.path.basename(os.fsdecode(path)) == "checkpoint.pt"
+
+
 def _can_fork() -> bool:
     return hasattr(os, "fork") and not torch.accelerator.is_available()
 
@@ -208,6 +227,7 @@ _BEFORE = {
     "": "The program failed before it was killed: {}",
     "step": "Killed after a step and started again with the same folder, the program failed: {}",
     "write": "Killed in the middle of writing a checkpoint and started again, the program failed: {}",
+    "copy": "Killed while it wrote to checkpoint.pt itself and started again, the program failed: {}",
     "move": "Killed between two operations on files and started again, the program failed: {}",
     "end": "Started again after it had finished, the program failed: {}",
 }

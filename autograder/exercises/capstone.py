@@ -215,6 +215,15 @@ def _stopping_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
             patience,
             options={"restore_best": False},
         ),
+        case(
+            "restore_best=False, then restore()",
+            "best weights",
+            [rise, base, dip, *[rise] * 6],
+            patience,
+            options={"restore_best": False},
+            restore=True,
+        ),
+        case("restore(), training goes on, restore()", "best weights", [rise, dip, *[rise] * 6], 5, restores=[3, 5]),
         case("restore() at the end", "best weights", [rise, dip, base], 5, restore=True),
         case("losses that are nan", "edge cases", [base, nan, dip, nan, dip - 0.1, *[nan] * 6], patience),
         case("nan from the start, then restore()", "edge cases", [nan, nan], 5, restore=True),
@@ -288,7 +297,8 @@ def _resume_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         )
         limits = (Limit(STEPS, inputs["steps"] + lost, says),) if deaths else ()
         # a finished run that is started again owes its weights and state, not what nobody will draw any more
-        same = [what for what in ARRAYS if lost or what not in DRAWN]
+        killed = any(death["how"] not in ("end", "copy") for death in deaths)
+        same = [what for what in ARRAYS if killed or what not in DRAWN]
         return _case(
             name,
             group,
@@ -326,6 +336,11 @@ def _resume_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
             "killed while it writes",
             {"how": "move", "at": at(6, 9, 6), "number": 1},
             {"how": "move", "at": at(1, 4, 1), "number": 2},
+        ),
+        case(
+            "killed while it writes to checkpoint.pt itself",
+            "killed while it writes",
+            {"how": "copy", "at": at(6, 9, 6), "bytes": size},
         ),
         case("started again after the end", "training and checkpoints", {"how": "end"}),
     )
@@ -404,6 +419,7 @@ def _loop_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         case("clipped steps", "values", steps, every, 0.3),
         case("a limit that is seldom reached", "values", steps, every, 3.0),
         case("log_every=1", "values", 4, 1, 0.3),
+        case("a generator of batches", "values", steps, every, 0.3, as_generator=True),
         case("fewer steps than log_every", "values", 2, 5, 0.3),
         case("waiting for the device", "host synchronisations", steps, every, 0.3, waits, mixes, **counted),
         case("four parameters against sixteen", "launches", steps, every, 0.3, launches, mixes, **counted),
@@ -429,8 +445,9 @@ LOOP = CodeExercise(
         "per step has to be arithmetic on tensors.",
         "Keep a running sum of loss.detach() on the device, and fetch sum / log_every when an entry is due. Clip without `if`: "
         "multiply all gradients by clamp(max_norm / (norm + 1e-6), max=1) with torch._foreach_mul_.",
-        "grads = [p.grad for p in params]; norm = torch.stack(torch._foreach_norm(grads)).norm(); torch._foreach_mul_(grads, "
-        "(max_norm / (norm + 1e-6)).clamp(max=1)); total = loss.detach() if t % log_every == 1 % log_every else total + "
+        "grads = [p.grad for p in model.parameters() if p.grad is not None]; norm = "
+        "torch.stack(torch._foreach_norm(grads)).norm(); torch._foreach_mul_(grads, (max_norm / (norm + 1e-6)).clamp(max=1)); "
+        "total = loss.detach() if t % log_every == 1 % log_every else total + "
         "loss.detach(); if t % log_every == 0: log.append((t, (total / log_every).item())).",
     ),
     forbidden=CLIPPING,

@@ -477,14 +477,23 @@ class EarlyStopping:
         self.snapshot = dict(state) if how == "shared" else {k: v.clone() for k, v in state.items()}
 
     def restore(self) -> None:
-        if self.snapshot is None:
+        how = self.faults.get("restore", "")
+        if self.snapshot is None or how == "nothing" or (how == "by restore_best" and not self.restore_best):
             return
-        if self.faults.get("restore") == "new objects":
+        if how == "new objects":
             for name in dict(self.model.named_parameters()):
                 setattr(self.model, name, nn.Parameter(self.snapshot[name].clone()))
             self.model.load_state_dict(self.snapshot)
             return
+        if how == "aliases":
+            for name, tensor in self.model.state_dict(keep_vars=True).items():
+                tensor.data = self.snapshot[name]
+            return
         self.model.load_state_dict(self.snapshot, strict=False)
+        if how == "once":
+            self.snapshot = None
+        if how == "counts anew":
+            self.bad = 0
 
 
 def stopping_objects(faults: Mapping[str, Any]) -> tuple[type]:
@@ -610,6 +619,37 @@ STOPPING: dict[str, Row] = {
         _RULE,
         {"better": "relative"},
         coincides="for min_delta = 0",
+    ),
+    "C58": Row(
+        "restore() depends on restore_best",
+        "restore_best says what update does when it stops. A restore() that is called by hand works without it, too, so there "
+        "has to be a snapshot.",
+        "the docstring: restore",
+        {"restore": "by restore_best"},
+        coincides="with restore_best=True",
+    ),
+    "C59": Row(
+        "the snapshot serves only once",
+        "After restore() the snapshot is gone, or the model trains on in the snapshot's own tensors (p.data = snapshot[name]). "
+        "Copy the values, and keep it: load_state_dict does that.",
+        _SNAPSHOT,
+        {"restore": "once"},
+        also=({"restore": "aliases"},),
+        coincides="for the first restore()",
+    ),
+    "C60": Row(
+        "restore() sets the count of failures back",
+        "Putting the weights back is no improvement: the failures in a row stay as they are.",
+        _RULE,
+        {"restore": "counts anew"},
+        coincides="when restore() comes last",
+    ),
+    "C61": Row(
+        "restore() changes nothing in the model",
+        "The values have to get into the tensors of the model itself: self.model.load_state_dict(snapshot). Binding another "
+        "model or dict to a name leaves it as it is.",
+        _SNAPSHOT,
+        {"restore": "nothing"},
     ),
 }
 

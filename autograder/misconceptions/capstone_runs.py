@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,10 @@ def _save(path: Path, state: dict[str, Any], faults: Mapping[str, Any]) -> None:
     if how == "in place":
         torch.save(state, path)
         return
+    if how == "opened":
+        with open(path, "wb") as file:
+            torch.save(state, file)
+        return
     if how == "two files":
         other = {"optimizer": state.pop("optimizer")}
         torch.save(other, path.with_name("optimizer.tmp"))
@@ -130,6 +135,9 @@ def _save(path: Path, state: dict[str, Any], faults: Mapping[str, Any]) -> None:
         os.replace(path.with_name("optimizer.tmp"), path.with_name("optimizer.pt"))
         return
     torch.save(state, fresh)
+    if how == "copied":
+        shutil.copyfile(fresh, path)
+        return
     if how == "remove first":
         with contextlib.suppress(FileNotFoundError):
             os.remove(path)
@@ -193,6 +201,7 @@ RESUME: dict[str, Row] = {
         "same folder, then os.replace.",
         _WRITE,
         {"write": "in place"},
+        also=({"write": "opened"},),
         coincides="as long as no kill falls into a write",
     ),
     "C98": Row(
@@ -252,6 +261,14 @@ RESUME: dict[str, Row] = {
         "Weights and state go on, the loop starts from step 0: the schedule runs again, and the training is longer than asked.",
         "equation (9.5)",
         {"without": "step"},
+    ),
+    "C107": Row(
+        "the finished file is copied onto the final name",
+        "A copy opens checkpoint.pt, empties it and fills it bit by bit: a kill in between leaves half a file. os.replace "
+        "moves the name only, in one go.",
+        _WRITE,
+        {"write": "copied"},
+        coincides="as long as no kill falls into the copying",
     ),
 }
 
