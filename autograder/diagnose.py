@@ -133,7 +133,9 @@ def _match(
         # agreement decides, not passing: close to a tolerance two runs that agree can lie on either side of it
         alike = agrees(one.case, one.found, one.verdict, variant, judged, by_rules=by_rules)
         if one.verdict.passed:
-            if not judged.passed and not alike:
+            # a threshold that was reached says little: with luck a run with the same symptom reaches a low one
+            reached = by_rules and bool(one.case.scores)
+            if not judged.passed and not alike and not reached:
                 return None
         elif alike:
             explained.append(i)
