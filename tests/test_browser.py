@@ -15,6 +15,7 @@ from typing import Any
 
 import nbformat
 import pytest
+from explorer_cells import kept
 
 from autograder.exercise import REGISTRY, CodeExercise
 from autograder.manifest import manifest
@@ -173,16 +174,21 @@ def reduced(name: str) -> nbformat.NotebookNode:
     notebook, solutions = nbformat.read(_source(name), as_version=4), source_solutions(_source(name))
     code = {one.id for one in REGISTRY.values() if isinstance(one, CodeExercise)}
     checks = {one.grade_id: one.id for one in REGISTRY.values()}
-    kept = []
+
+    def exercise(cell: nbformat.NotebookNode) -> str:
+        grade_id = cell.metadata.get("nbgrader", {}).get("grade_id", "")
+        return checks.get(grade_id.removesuffix("-solution"), "")
+
     for cell in notebook.cells:
-        tags, grade_id = cell.metadata.get("tags", ()), cell.metadata.get("nbgrader", {}).get("grade_id", "")
-        if (exercise := checks.get(grade_id.removesuffix("-solution"))) in code:
-            cell.source = cell.source.splitlines()[0] if "check" in tags else solutions[exercise]
-        elif not {"setup", "explore"} & set(tags):
-            continue
+        if exercise(cell) in code:
+            checked = "check" in cell.metadata.get("tags", ())
+            cell.source = cell.source.splitlines()[0] if checked else solutions[exercise(cell)]
+    notebook.cells = kept(
+        notebook.cells,
+        lambda cell: exercise(cell) in code or bool({"setup", "explore"} & set(cell.metadata.get("tags", ()))),
+    )
+    for cell in notebook.cells:
         cell.metadata.pop("nbgrader", None)
-        kept.append(cell)
-    notebook.cells = kept
     return notebook
 
 
