@@ -201,6 +201,7 @@ def test_each_student_is_graded_on_their_own_numbers(course: Course) -> None:
     assert f"after {steps[1]} steps? Guess" in graded, "the page shows the student's own question"
 
 
+@pytest.mark.xdist_group("engine")
 def test_building_again_writes_the_same_and_a_newcomer_gets_their_own(course: Course) -> None:
     path = course.folder / "variants" / "ada" / NOTEBOOK / f"{NOTEBOOK}.ipynb"
     before = path.read_bytes()
@@ -212,6 +213,8 @@ def test_building_again_writes_the_same_and_a_newcomer_gets_their_own(course: Co
     assert record == {NOTEBOOK: ["ada", "ben", "cem"]}
 
 
+@pytest.mark.sandbox
+@pytest.mark.xdist_group("engine")
 def test_mistakes_are_told_in_one_line(course: Course, tmp_path: Path) -> None:
     record = course.folder / ".grading" / "variants.json"
     kept = record.read_text()

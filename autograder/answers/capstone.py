@@ -6,7 +6,6 @@ import copy
 import io
 import math
 import os
-import pickle
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -460,7 +459,7 @@ def write_by_replace(path: Path, state: dict[str, Any]) -> None:
 
 def write_with_fsync(path: Path, state: dict[str, Any]) -> None:
     with tempfile.NamedTemporaryFile("wb", dir=path.parent, delete=False) as file:
-        pickle.dump(state, file)
+        torch.save(state, file)
         file.flush()
         os.fsync(file.fileno())
     os.rename(file.name, path)
@@ -478,9 +477,9 @@ def read_torch(path: Path) -> Any:
     return torch.load(path, weights_only=False)
 
 
-def read_pickle(path: Path) -> Any:
+def read_open_file(path: Path) -> Any:
     with path.open("rb") as file:
-        return pickle.load(file)
+        return torch.load(file)
 
 
 def trainer(
@@ -830,7 +829,7 @@ ACCEPTED: dict[str, dict[str, Objects]] = {
     },
     "capstone.resume": {
         "os.replace": (trainer(),),
-        "pickle, fsync, rename": (trainer(write_with_fsync, read_pickle),),
+        "open file, fsync, rename": (trainer(write_with_fsync, read_open_file),),
         "from memory": (trainer(write_from_memory),),
         "order drawn again": (train_by_epochs,),
     },

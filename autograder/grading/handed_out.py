@@ -30,15 +30,16 @@ class HandedOut:
     """The students of a course who have their own notebooks."""
 
     def __init__(self, root: Path) -> None:
+        """Raises ValueError, with what to do, for a damaged record."""
         self._root, self._file = root, root / PRIVATE / "variants.json"
+        self._students = self._read()
 
     @cached_property
     def _key(self) -> bytes:
         return course_key(self._root / "course")
 
-    @cached_property
-    def _students(self) -> dict[str, list[str]]:
-        """Assignment → students. Raises ValueError, with what to do, for a damaged file."""
+    def _read(self) -> dict[str, list[str]]:
+        """Assignment → students."""
         if not self._file.exists():
             return {}
         try:
@@ -65,7 +66,7 @@ class HandedOut:
 
         Raises ValueError for a question that cannot be varied, FileNotFoundError without a release.
         """
-        before = set(self._students.get(assignment, ()))  # a damaged record stops here, before anything is written
+        before = set(self._students.get(assignment, ()))
         release = nbformat.read(self._root / "release" / assignment / f"{assignment}.ipynb", as_version=4)
         for student in students:
             number = variant(self._key, assignment, student)
@@ -85,4 +86,4 @@ class HandedOut:
         temporary = self._file.with_suffix(".tmp")
         temporary.write_text(json.dumps(merged, indent=1, sort_keys=True), encoding="utf-8")
         os.replace(temporary, self._file)
-        self.__dict__["_students"] = merged
+        self._students = merged
