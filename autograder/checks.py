@@ -34,7 +34,7 @@ from autograder.verdict import (
     visible_cases,
     zip_parts,
 )
-from autograder.worked import ENOUGH_ATTEMPTS, earned, worked
+from autograder.worked import ENOUGH_ATTEMPTS, worked
 
 #: Exercises whose check passed in this session, and how often each has failed in it.
 _PASSED: set[str] = set()
@@ -303,10 +303,9 @@ def solution(exercise_id: str) -> None:
 def _not_yet(exercise: CodeExercise) -> str:
     """Why the solution is not shown yet; "" when it is."""
     entry = learner.load().get(exercise.id, {})
-    if exercise.id in _PASSED or earned(entry):
-        return ""
+    # where progress cannot be kept, this session knows
     left = ENOUGH_ATTEMPTS - max(entry.get("attempts", 0), _FAILED[exercise.id])
-    if left <= 0:  # progress cannot be kept here, but this session knows
+    if exercise.id in _PASSED or entry.get("passed") or left <= 0:
         return ""
     checks = "check" if left == 1 else "checks"
     return (

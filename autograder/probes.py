@@ -16,6 +16,7 @@ import torch
 
 from autograder.collectors.optimizer import build
 from autograder.evidence import Array
+from autograder.exercise import TOLERANCE, Case
 
 STEPS = 8
 
@@ -55,6 +56,50 @@ def gradients(rng: np.random.Generator, shapes: Sequence[tuple[int, ...]], steps
 def _scales(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     size = int(np.prod(shape))
     return rng.permutation(np.logspace(-1, 1, size) if size > 1 else np.ones(1)).reshape(shape)
+
+
+def probe_case(name: str, group: str, collector: str, inputs: Mapping[str, Any], *, hidden: bool, **more: Any) -> Case:
+    """A case whose tolerance follows its dtype, unless `more` has one."""
+    tolerance = more.pop("tolerance", None) or TOLERANCE[inputs.get("dtype", "float64")]
+    return Case(name, group, collector, inputs, tolerance=tolerance, hidden=hidden, **more)
+
+
+def one_group(
+    rng: np.random.Generator, shapes: Sequence[tuple[int, ...]], options: Mapping[str, Any], **more: Any
+) -> dict[str, Any]:
+    """An optimizer's inputs: one group given as a flat list; the hyperparameters go to the constructor."""
+    return {
+        "params": [weights(rng, shape) for shape in shapes],
+        "group_of": [0] * len(shapes),
+        "groups": [{}],
+        "options": dict(options),
+        "grads": gradients(rng, shapes),
+        **more,
+    }
+
+
+def two_groups(
+    rng: np.random.Generator,
+    first: Mapping[str, Any],
+    second: Mapping[str, Any],
+    shapes: Sequence[tuple[int, ...]] = ((6,),) * 3,
+    group_of: Sequence[int] = (0, 0, 1),
+) -> dict[str, Any]:
+    """An optimizer's inputs: tensors in two groups; both lrs change half-way."""
+    return {
+        "params": [weights(rng, shape) for shape in shapes],
+        "group_of": list(group_of),
+        "groups": [dict(first), dict(second)],
+        "grads": gradients(rng, shapes),
+        "lrs": changing_lrs([first["lr"], second["lr"]]),
+    }
+
+
+def late(inputs: dict[str, Any], *reuse: int) -> dict[str, Any]:
+    """Parameter 1 has no gradient in steps 1, 2 and 6; steps `reuse` take the gradient tensors of the step before."""
+    for step in (0, 1, 5):
+        inputs["grads"][step][1] = None
+    return {**inputs, "reuse": list(reuse)}
 
 
 def changing_lrs(lrs: Sequence[float], steps: int = STEPS, factor: float = 0.3) -> list[list[float]]:

@@ -291,11 +291,10 @@ def _scores(case: Case, found: Evidence) -> list[Broken]:
     """Arrays with too few right entries. The rule's name carries the symptom, so that a diagnosis can tell them apart."""
     broken: list[Broken] = []
     for score in case.scores:
-        answers = found.arrays.get(score.array)
-        if answers is None or answers.ndim != 1 or len(answers) < len(score.labels):
+        share = _share(score, found)
+        if share is None:
             broken.append((score.array, f"{score.array}: one for each of the {len(score.labels)} labels is needed", ()))
             continue
-        share = _share(score, answers)
         if share < score.at_least:
             symptom = found.facts.get(score.symptom) or ("guessing" if share < score.guessing else "")
             text = score.says.format(share=f"{100 * share:.1f} %", at_least=f"{100 * score.at_least:.0f} %")
@@ -303,24 +302,19 @@ def _scores(case: Case, found: Evidence) -> list[Broken]:
     return broken
 
 
-def _share(score: Score, answers: Array) -> float:
+def _share(score: Score, found: Evidence) -> float | None:
+    """The share of right entries; None when there are fewer than labels."""
+    answers = found.arrays.get(score.array)
+    if answers is None or answers.ndim != 1 or len(answers) < len(score.labels):
+        return None
     return float(np.mean(answers[: len(score.labels)] == score.labels))
 
 
 def _reached(case: Case, found: Evidence) -> float | None:
-    """The share of right entries, for a run that kept to its limits and recorded them all; None without a score."""
-    for score in case.scores:
-        answers = found.arrays.get(score.array)
-        if (
-            found.problem
-            or _limits(case, found)
-            or answers is None
-            or answers.ndim != 1
-            or len(answers) < len(score.labels)
-        ):
-            return None
-        return _share(score, answers)
-    return None
+    """What a run that kept to its limits has reached in the case's first score; None where there is none."""
+    if not case.scores or found.problem is not None or _limits(case, found):
+        return None
+    return _share(case.scores[0], found)
 
 
 # --- comparing arrays -----------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ _PLACES = (_HERE.parent / "source", _HERE / "source")
 ENOUGH_ATTEMPTS = 3
 TAG = "worked"
 HEADING = re.compile(r"\*\*Worked solution of `(?P<id>[\w.]+)`\.?\*\*\s*")
-_MARKER = re.compile(r"^[ \t]*### (?:BEGIN|END) SOLUTION[ \t]*\n?", re.MULTILINE)
+MARKER = re.compile(r"^[ \t]*### (?:BEGIN|END) SOLUTION[ \t]*\n?", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,6 @@ def worked(exercise: CodeExercise) -> Worked:
     return Worked(code[exercise.id], reasoning[exercise.id])
 
 
-def earned(entry: Mapping[str, Any]) -> bool:
-    """May a learner with this progress see it? After a passed check, or enough failed ones."""
-    return bool(entry.get("passed")) or entry.get("attempts", 0) >= ENOUGH_ATTEMPTS
-
-
 @cache
 def _of_notebook(name: str) -> tuple[dict[str, str], dict[str, str]]:
     for place in _PLACES:
@@ -66,7 +61,7 @@ def read_worked(notebook: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, 
         source = "".join(cell["source"])
         first, _, rest = source.partition("\n")
         if cell["cell_type"] == "code" and first.startswith("# exercise "):
-            code[first.removeprefix("# exercise ").strip()] = _MARKER.sub("", rest).strip()
+            code[first.removeprefix("# exercise ").strip()] = MARKER.sub("", rest).strip()
         elif TAG in cell["metadata"].get("tags", ()) and (heading := HEADING.match(source)):
             reasoning[heading["id"]] = source[heading.end() :].strip()
     return code, reasoning

@@ -32,12 +32,15 @@ from autograder.misconceptions import checkpoints, decay_pairs, foreach, master,
 from autograder.probes import (
     STEPS,
     adam_hyperparameters,
-    changing_lrs,
     generator,
     gradients,
+    late,
+    one_group,
+    probe_case,
     rounded,
     saved_by_torch,
     second_group,
+    two_groups,
     weights,
 )
 
@@ -60,12 +63,6 @@ DEVICE_LIMITS = (
         "in tensors, or on the CPU from the start.",
     ),
 )
-
-
-def _case(name: str, group: str, collector: str, inputs: dict[str, Any], *, hidden: bool, **more: Any) -> Case:
-    """A case whose tolerance follows its dtype."""
-    tolerance = more.pop("tolerance", TOLERANCE[inputs.get("dtype", "float64")])
-    return Case(name, group, collector, inputs, tolerance=tolerance, hidden=hidden, **more)
 
 
 # --- adam.step ------------------------------------------------------------------------------------------------------
@@ -99,7 +96,7 @@ def _step_inputs(
 def _step_cases(rng: Generator, hyper: dict[str, Any], hidden: bool) -> tuple[Case, ...]:
     def case(name: str, group: str, shape: tuple[int, ...], start: int = 1, steps: int = STEPS, **more: Any) -> Case:
         inputs = _step_inputs(rng, shape, start, hyper, **more)
-        return _case(name, group, "function", {**inputs, "calls": inputs["calls"][:steps]}, hidden=hidden)
+        return probe_case(name, group, "function", {**inputs, "calls": inputs["calls"][:steps]}, hidden=hidden)
 
     return (
         case("8 steps from zero", "update", (8,)),
@@ -166,46 +163,19 @@ STEP = CodeExercise(
 # --- adam.adam and adam.adamw ---------------------------------------------------------------------------------------
 
 
+def _without_decay(hyper: Mapping[str, Any]) -> dict[str, Any]:
+    return {**hyper, "weight_decay": 0.0}
+
+
 def _one_group(
     rng: Generator, shapes: Sequence[tuple[int, ...]], options: Mapping[str, Any], **more: Any
 ) -> dict[str, Any]:
-    """One group given as a flat list; the hyperparameters go to the constructor."""
-    return {
-        "params": [weights(rng, shape) for shape in shapes],
-        "group_of": [0] * len(shapes),
-        "groups": [{}],
-        "options": dict(options),
-        "grads": gradients(rng, shapes),
-        "state": list(STATE_NAMES),
-        **more,
-    }
+    return one_group(rng, shapes, options, state=list(STATE_NAMES), **more)
 
 
-def _two_groups(rng: Generator, hyper: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    """Three tensors of one shape in two groups that differ in every hyperparameter; both lrs change half-way."""
-    groups = [dict(hyper), second_group(hyper)]
-    shapes = [(8,)] * 3
-    return {
-        "params": [weights(rng, shape) for shape in shapes],
-        "group_of": [0, 0, 1],
-        "groups": groups,
-        "grads": gradients(rng, shapes),
-        "lrs": changing_lrs([group["lr"] for group in groups]),
-        "state": list(STATE_NAMES),
-        **more,
-    }
-
-
-def _late(rng: Generator, hyper: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameter 1 has no gradient in steps 1, 2 and 6; step 4 re-uses the gradient tensors of step 3."""
-    inputs = _one_group(rng, [(8,), (5,), (2, 3)], hyper)
-    for step in (0, 1, 5):
-        inputs["grads"][step][1] = None
-    return {**inputs, "reuse": [4]}
-
-
-def _without_decay(hyper: Mapping[str, Any]) -> dict[str, Any]:
-    return {**hyper, "weight_decay": 0.0}
+def _two_groups(rng: Generator, hyper: Mapping[str, Any]) -> dict[str, Any]:
+    """Groups that differ in every hyperparameter."""
+    return {**two_groups(rng, hyper, second_group(hyper), [(8,)] * 3), "state": list(STATE_NAMES)}
 
 
 def _optimizer_cases(rng: Generator, hyper: dict[str, Any], hidden: bool, adamw: bool) -> tuple[Case, ...]:
@@ -213,14 +183,14 @@ def _optimizer_cases(rng: Generator, hyper: dict[str, Any], hidden: bool, adamw:
     decay = "decoupled decay" if adamw else "weight decay (L2)"
 
     def case(name: str, group: str, inputs: dict[str, Any]) -> Case:
-        return _case(name, group, "optimizer", inputs, hidden=hidden, may_lack=STATE_NAMES)
+        return probe_case(name, group, "optimizer", inputs, hidden=hidden, may_lack=STATE_NAMES)
 
     shapes: list[tuple[int, ...]] = [(8,), (2, 3), ()]
     cases = [
         case("without decay", "update", _one_group(rng, shapes, plain)),
         case("with weight_decay", decay, _one_group(rng, shapes, hyper)),
         case("two groups, lr changed half-way", "parameter groups", _two_groups(rng, hyper)),
-        case("a parameter that joins late", "late gradients", _late(rng, hyper)),
+        case("a parameter that joins late", "late gradients", late(_one_group(rng, [(8,), (5,), (2, 3)], hyper), 4)),
         case("float32", "dtypes and devices", _one_group(rng, shapes, hyper, dtype="float32")),
         case("bfloat16", "dtypes and devices", _one_group(rng, shapes, _coarse(hyper), dtype="bfloat16")),
     ]
@@ -352,7 +322,7 @@ def _pair_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
             "wd": rounded(wd * rng.uniform(0.8, 1.2)) if hidden else wd,
             "steps": int(rng.integers(10, 16)) if hidden else 12,
         }
-        return _case(f"kind = '{kind}'", kind, "decay_pair", inputs, hidden=hidden)
+        return probe_case(f"kind = '{kind}'", kind, "decay_pair", inputs, hidden=hidden)
 
     return case("sgd", 0.2, 0.3), case("momentum", 0.1, 0.3), case("adam", 0.1, 0.5)
 
@@ -402,9 +372,9 @@ def _resume_cases(rng: Generator, hyper: dict[str, Any], hidden: bool) -> tuple[
     fresh = [{"lr": 1.0}, {"lr": 1.0}]
     return (
         # m and v have been compared by adam.adam: here their names and kinds count, and the step count's value
-        _case("two groups", "state layout", "state_layout", layout, hidden=hidden, own=STATE_NAMES),
-        _case("amsgrad=True", "state layout", "state_layout", amsgrad, hidden=hidden, own=STATE_NAMES),
-        _case(
+        probe_case("two groups", "state layout", "state_layout", layout, hidden=hidden, own=STATE_NAMES),
+        probe_case("amsgrad=True", "state layout", "state_layout", amsgrad, hidden=hidden, own=STATE_NAMES),
+        probe_case(
             "stopped and resumed",
             "save and resume",
             "save_and_resume",
@@ -413,7 +383,7 @@ def _resume_cases(rng: Generator, hyper: dict[str, Any], hidden: bool) -> tuple[
             own=(UNINTERRUPTED, RESUMED),
             identical=_resumed_is_uninterrupted("parameter {}", range(3)),
         ),
-        _case(
+        probe_case(
             "a checkpoint of torch.optim.Adam",
             "torch's checkpoint",
             "foreign_checkpoint",
@@ -497,7 +467,7 @@ def _many(rng: Generator, hyper: Mapping[str, Any], late: bool = False, groups: 
 def _foreach_cases(rng: Generator, hyper: dict[str, Any], hidden: bool) -> tuple[Case, ...]:
     def case(name: str, group: str, inputs: dict[str, Any], *limits: Limit, own: tuple[str, ...] = ()) -> Case:
         collector = "launches" if limits else "optimizer"
-        return _case(name, group, collector, inputs, hidden=hidden, may_lack=STATE_NAMES, limits=limits, own=own)
+        return probe_case(name, group, collector, inputs, hidden=hidden, may_lack=STATE_NAMES, limits=limits, own=own)
 
     groups = _two_groups(rng, hyper)
     groups["groups"] = [_bare(group) for group in groups["groups"]]
@@ -599,7 +569,7 @@ def _master_cases(rng: Generator, hyper: dict[str, Any], hidden: bool) -> tuple[
     lr = rounded(rng.uniform(1.6e-3, 2.2e-3)) if hidden else 2e-3
 
     def case(name: str, group: str, inputs: dict[str, Any], **more: Any) -> Case:
-        return _case(name, group, "master_weights", {**inputs, "dtype": "bfloat16"}, hidden=hidden, **more)
+        return probe_case(name, group, "master_weights", {**inputs, "dtype": "bfloat16"}, hidden=hidden, **more)
 
     coarse = _coarse_updates(rng, hyper)
     return (
@@ -610,7 +580,7 @@ def _master_cases(rng: Generator, hyper: dict[str, Any], hidden: bool) -> tuple[
             tolerance=TOLERANCE["bfloat16"],
         ),
         case("the float32 side follows Adam", "float32 state", coarse, **_FLOAT32_SIDE),
-        _case(
+        probe_case(
             "through state_dict and back",
             "load_state_dict",
             "master_checkpoint",
@@ -621,7 +591,7 @@ def _master_cases(rng: Generator, hyper: dict[str, Any], hidden: bool) -> tuple[
                 pair for key in MASTER_KEYS for pair in _resumed_is_uninterrupted(f"{key} of parameter {{}}", (0, 2, 3))
             ),
         ),
-        _case(
+        probe_case(
             "counted on a device",
             "on the device",
             "launches",

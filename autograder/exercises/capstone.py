@@ -26,7 +26,12 @@ from autograder.exercise import (
 from autograder.misconceptions import capstone as bank
 from autograder.misconceptions import capstone_runs as runs
 from autograder.misconceptions import recognise
-from autograder.probes import generator, rounded, weights
+from autograder.probes import (
+    generator,
+    probe_case,
+    rounded,
+    weights,
+)
 
 NOTEBOOK = "09_capstone"
 VISIBLE_SEED = 9
@@ -39,11 +44,6 @@ OPTIMIZERS = ("torch.optim.Adam", "torch.optim.AdamW", "torch.optim.SGD", "torch
 
 #: torch divides by norm + 1e-6; without that term the factor differs in the seventh digit, which is as right.
 _CLIP_TOLERANCE = 1e-5
-
-
-def _case(name: str, group: str, collector: str, inputs: dict[str, Any], *, hidden: bool, **more: Any) -> Case:
-    tolerance = more.pop("tolerance", TOLERANCE[inputs.get("dtype", "float64")])
-    return Case(name, group, collector, inputs, tolerance=tolerance, hidden=hidden, **more)
 
 
 # --- capstone.clip --------------------------------------------------------------------------------------------------
@@ -69,7 +69,7 @@ def _clip_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     def case(name: str, group: str, *calls: dict[str, Any], shapes: Any = _SHAPES, **more: Any) -> Case:
         inputs = {"params": [weights(rng, shape) for shape in shapes], "calls": list(calls), **more}
         tolerance = max(_CLIP_TOLERANCE, TOLERANCE[more.get("dtype", "float64")])
-        return _case(name, group, "clip", inputs, hidden=hidden, tolerance=tolerance)
+        return probe_case(name, group, "clip", inputs, hidden=hidden, tolerance=tolerance)
 
     below = float(rng.uniform(0.15, 0.6))
     one = ((6,),)
@@ -125,7 +125,7 @@ def _step_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
             "max_norm": rounded(rng.uniform(0.4, 0.8)),
             **more,
         }
-        return _case(name, "a clipped step", "clipped_step", inputs, hidden=hidden, tolerance=_CLIP_TOLERANCE)
+        return probe_case(name, "a clipped step", "clipped_step", inputs, hidden=hidden, tolerance=_CLIP_TOLERANCE)
 
     scale = float(2 ** int(rng.integers(5, 12)))
     return (
@@ -189,7 +189,7 @@ def _stopping_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         options = {"patience": patience, **more.pop("options", {})}
         moving = {key: [weights(rng, (3,)) for _ in losses] for key in ("weights", "buffers")}
         inputs = {"losses": losses, "options": options, **moving, **more}
-        return _case(name, group, "early_stopping", inputs, hidden=hidden)
+        return probe_case(name, group, "early_stopping", inputs, hidden=hidden)
 
     patience = int(rng.integers(2, 5)) if hidden else 3
     delta = {"min_delta": 0.05}
@@ -299,7 +299,7 @@ def _resume_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         # a finished run that is started again owes its weights and state, not what nobody will draw any more
         killed = any(death["how"] not in ("end", "copy") for death in deaths)
         same = [what for what in ARRAYS if killed or what not in DRAWN]
-        return _case(
+        return probe_case(
             name,
             group,
             "killed_training",
@@ -398,7 +398,7 @@ def _loop_inputs(rng: Generator, steps: int, log_every: int, max_norm: float, **
 def _loop_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     def case(name: str, group: str, steps: int, log_every: int, max_norm: float, *limits: Limit, **more: Any) -> Case:
         inputs = _loop_inputs(rng, steps, log_every, max_norm, **more)
-        return _case(name, group, "fast_loop", inputs, hidden=hidden, limits=limits, tolerance=_CLIP_TOLERANCE)
+        return probe_case(name, group, "fast_loop", inputs, hidden=hidden, limits=limits, tolerance=_CLIP_TOLERANCE)
 
     every = int(rng.integers(2, 5)) if hidden else 3
     steps = 3 * every + int(rng.integers(1, every)) if hidden else 11
@@ -486,7 +486,7 @@ def _accuracy_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     }
     data_name = "MNIST-1D" if hidden else "digits"
     return tuple(
-        _case(
+        probe_case(
             f"{data_name}, {100 * both[hidden]:.0f} % right",
             group,
             "within_budget",

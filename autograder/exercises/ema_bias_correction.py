@@ -14,7 +14,6 @@ from autograder.collectors.ema_bias_correction import DOUBLINGS, GROWTH, MOST_GR
 from autograder.collectors.launches import MIXES, SYNCS
 from autograder.evidence import Array
 from autograder.exercise import (
-    TOLERANCE,
     Case,
     CodeExercise,
     Exercise,
@@ -26,19 +25,17 @@ from autograder.exercise import (
 )
 from autograder.misconceptions import ema as bank
 from autograder.misconceptions import ema_long, ema_modules, recognise
-from autograder.probes import generator, rounded
+from autograder.probes import (
+    generator,
+    probe_case,
+    rounded,
+)
 
 NOTEBOOK = "02_ema_bias_correction"
 FORBIDDEN = ("torch.optim.Adam", "torch.optim.AdamW", "torch.optim.adam")
 VISIBLE_SEED = 2
 Generator = np.random.Generator
 Inputs = dict[str, Any]
-
-
-def _case(name: str, group: str, collector: str, inputs: Inputs, *, hidden: bool, **more: Any) -> Case:
-    """A case whose tolerance follows its dtype."""
-    tolerance = more.pop("tolerance", None) or TOLERANCE[inputs.get("dtype", "float64")]
-    return Case(name, group, collector, inputs, tolerance=tolerance, hidden=hidden, **more)
 
 
 # --- ema.recursive and ema.corrected --------------------------------------------------------------------------------
@@ -58,7 +55,7 @@ def _beta(rng: Generator, low: float, high: float) -> float:
 def _series_cases(name: str, main: str, rng: Generator, hidden: bool) -> tuple[Case, ...]:
     def case(title: str, group: str, shape: tuple[int, ...], beta: float, **more: Any) -> Case:
         inputs = {"name": name, "x": _stream(rng, shape), "beta": beta, **more}
-        return _case(title, group, "series", inputs, hidden=hidden)
+        return probe_case(title, group, "series", inputs, hidden=hidden)
 
     lengths = rng.integers(10, 16, 3) if hidden else (12, 10, 8)
     return (
@@ -137,7 +134,7 @@ def _weights_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
             "tensor": True,
             "dtype": "",  # weights in float32 are right as well
         }
-        return _case(title, group, "function", inputs, hidden=hidden, tolerance=1e-5)
+        return probe_case(title, group, "function", inputs, hidden=hidden, tolerance=1e-5)
 
     lengths = rng.integers(8, 25, 2) if hidden else (10, 20)
     return (
@@ -181,7 +178,7 @@ _FORMS = ("beta_from_half_life", "effective_window", "noise_gain")
 def _horizon_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     def case(title: str, group: str, which: str, argument: str, values: list[float]) -> Case:
         inputs = {"names": list(_FORMS), "which": which, "argument": argument, "values": values}
-        return _case(title, group, "closed_forms", inputs, hidden=hidden)
+        return probe_case(title, group, "closed_forms", inputs, hidden=hidden)
 
     lives = [rounded(rng.uniform(low, high)) for low, high in ((0.6, 0.9), (2.0, 8.0), (30.0, 90.0), (200.0, 500.0))]
     betas = [_beta(rng, low, high) for low, high in ((0.3, 0.6), (0.8, 0.93), (0.97, 0.99), (0.995, 0.999))]
@@ -266,14 +263,14 @@ def _parallel_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     def short(title: str, shape: tuple[int, ...], beta: float) -> Case:
         inputs = {"name": "ema_parallel", "x": _stream(rng, shape), "beta": beta}
         # β^k in float32 is good enough here: how β is rounded has cases of its own
-        return _case(title, "values", "series", inputs, hidden=hidden, tolerance=1e-6)
+        return probe_case(title, "values", "series", inputs, hidden=hidden, tolerance=1e-6)
 
     def long(title: str, group: str, beta: float, *limits: Limit, device: str = "cpu") -> Case:
         steps = int(rng.integers(98_000, 102_000)) if hidden else STEPS
         seed = int(rng.integers(2**62))
         inputs = {"name": "ema_parallel", "steps": steps, "beta": beta, "seed": seed, "noise": 0.15}
         inputs |= {"device": device, "dtype": "float32"}
-        return _case(title, group, "long_average", inputs, hidden=hidden, limits=limits, tolerance=LONG_TOLERANCE)
+        return probe_case(title, group, "long_average", inputs, hidden=hidden, limits=limits, tolerance=LONG_TOLERANCE)
 
     length = int(rng.integers(33, 60)) if hidden else 37
     exact = int(rng.integers(50, 60)) / 64  # float32 represents it
@@ -344,7 +341,7 @@ def _running(rng: Generator, number: int) -> dict[str, Array]:
 
 def _module_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     def case(name: str, group: str, inputs: Inputs) -> Case:
-        return _case(name, group, "averaged_module", inputs, hidden=hidden)
+        return probe_case(name, group, "averaged_module", inputs, hidden=hidden)
 
     def beta() -> float:
         return _beta(rng, 0.6, 0.95)

@@ -11,10 +11,10 @@ from autograder.collectors.common import PRETEND
 from autograder.collectors.large_batch_scaling import CALLS
 from autograder.collectors.launches import MIXES, SYNCS
 from autograder.collectors.minibatching import PEAK
-from autograder.exercise import TOLERANCE, Case, CodeExercise, Limit
+from autograder.exercise import Case, CodeExercise, Limit
 from autograder.misconceptions import large_batch_ranks as ranks
 from autograder.misconceptions import recognise
-from autograder.probes import generator
+from autograder.probes import generator, probe_case
 
 NOTEBOOK = "08_large_batch_scaling"
 VISIBLE_SEED = 8
@@ -73,8 +73,7 @@ def _micro(rng: Generator, sizes: Sequence[int], micro_batch: int, **more: Any) 
 
 
 def _case(title: str, group: str, inputs: dict[str, Any], hidden: bool, *limits: Limit) -> Case:
-    tolerance = TOLERANCE[inputs.get("dtype", "float64")]
-    return Case(title, group, "data_parallel", inputs, tolerance=tolerance, limits=limits, hidden=hidden)
+    return probe_case(title, group, "data_parallel", inputs, hidden=hidden, limits=limits)
 
 
 def _sizes(rng: Generator, count: int) -> list[int]:

@@ -11,23 +11,27 @@ from typing import Any
 import numpy as np
 
 from autograder.collectors.common import PRETEND
-from autograder.exercise import TOLERANCE, Case, CodeExercise, Exercise, WrittenExercise
+from autograder.exercise import Case, CodeExercise, Exercise, WrittenExercise
 from autograder.exercises.large_batch_quiz import QUIZZES
 from autograder.exercises.large_batch_ranks import DATA_PARALLEL, NO_SYNC
 from autograder.misconceptions import large_batch as rules
 from autograder.misconceptions import layerwise, recognise
-from autograder.probes import STEPS, changing_lrs, generator, gradients, rounded, weights
+from autograder.probes import (
+    STEPS,
+    changing_lrs,
+    generator,
+    late,
+    one_group,
+    probe_case,
+    rounded,
+    two_groups,
+    weights,
+)
 
 NOTEBOOK = "08_large_batch_scaling"
 VISIBLE_SEED = 8
 Generator = np.random.Generator
 Shape = tuple[int, ...]
-
-
-def _case(name: str, group: str, collector: str, inputs: dict[str, Any], *, hidden: bool, **more: Any) -> Case:
-    """A case whose tolerance follows its dtype."""
-    tolerance = more.pop("tolerance", TOLERANCE[inputs.get("dtype", "float64")])
-    return Case(name, group, collector, inputs, tolerance=tolerance, hidden=hidden, **more)
 
 
 def _shown(name: str, arguments: Sequence[Any], number: int, hidden: bool) -> str:
@@ -63,7 +67,7 @@ def _scaling_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
             (rounded(rng.uniform(0.5, 0.6)), base, base, rounded(rng.uniform(0.2, 0.4))),
         ]
     return tuple(
-        _case(f"{name}, {title} lr_max", "rules" if title == "below" else "bound", "functions", inputs(i, rows),
+        probe_case(f"{name}, {title} lr_max", "rules" if title == "below" else "bound", "functions", inputs(i, rows),
               hidden=hidden)
         for title, rows in (("below", below), ("limited by", above))
         for i, name in enumerate(_SCALING_NAMES)
@@ -110,7 +114,7 @@ def _warmup_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
             for number, step in enumerate(steps)
         ]
         inputs = {"names": ["warmup_lr"], "usages": [_WARMUP_USAGE], "calls": calls}
-        return _case(title, group, "functions", inputs, hidden=hidden)
+        return probe_case(title, group, "functions", inputs, hidden=hidden)
 
     even, ragged, nearly, none, down = (
         (0.1, 0.8, 2, 40, 10),
@@ -185,7 +189,7 @@ def _noise_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
             "returns": ["|G|²", "tr Σ", "B_simple"],
         }
         usage = "(G_small, G_big, b_small, b_big)"
-        return _case(
+        return probe_case(
             title, group, "functions", {"names": ["noise_scale"], "usages": [usage], "calls": [call]}, hidden=hidden
         )
 
@@ -245,7 +249,7 @@ _CRITICAL_USAGES = ["(batch_size, s_min, b_crit)", "(batch_size, e_min, b_crit)"
 def _critical_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     def case(title: str, group: str, calls: list[dict[str, Any]]) -> Case:
         inputs = {"names": _CRITICAL_NAMES, "usages": _CRITICAL_USAGES, "calls": calls}
-        return _case(title, group, "functions", inputs, hidden=hidden)
+        return probe_case(title, group, "functions", inputs, hidden=hidden)
 
     def curve(index: int, rows: Sequence[Sequence[float]]) -> list[dict[str, Any]]:
         name = _CRITICAL_NAMES[index]
@@ -324,7 +328,7 @@ def _ratio_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
             ],
             **more,
         }
-        return _case(title, group, "layer_ratios", inputs, hidden=hidden)
+        return probe_case(title, group, "layer_ratios", inputs, hidden=hidden)
 
     names = list(shapes)
     drawn = [names[int(i)] for i in rng.permutation(6)[:3]] if hidden else ["fc1.bias", "conv.weight", "fc2.weight"]
@@ -363,35 +367,17 @@ LAYER_RATIOS = CodeExercise(
 # --- largebatch.lars and largebatch.lamb ----------------------------------------------------------------------------
 
 
+def _of_sizes(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Each tensor twice as large as the one before: their ratios differ."""
+    return {**inputs, "params": [np.asarray(p * 2.0 ** (i - 1)) for i, p in enumerate(inputs["params"])]}
+
+
 def _one_group(rng: Generator, shapes: Sequence[Shape], options: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    """One group given as a flat list; the hyperparameters go to the constructor."""
-    return {
-        "params": [np.asarray(weights(rng, shape) * 2.0 ** (i - 1)) for i, shape in enumerate(shapes)],
-        "group_of": [0] * len(shapes),
-        "groups": [{}],
-        "options": dict(options),
-        "grads": gradients(rng, shapes),
-        **more,
-    }
+    return _of_sizes(one_group(rng, shapes, options, **more))
 
 
 def _two_groups(rng: Generator, first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Four tensors of several shapes in two groups that differ in every hyperparameter; the lrs change half-way."""
-    shapes: list[Shape] = [(6,), (2, 3), (6,), (2, 3)]
-    return {
-        "params": [np.asarray(weights(rng, shape) * 2.0 ** (i - 1)) for i, shape in enumerate(shapes)],
-        "group_of": [0, 0, 1, 1],
-        "groups": [dict(first), dict(second)],
-        "grads": gradients(rng, shapes),
-        "lrs": changing_lrs([first["lr"], second["lr"]]),
-    }
-
-
-def _late(inputs: dict[str, Any]) -> dict[str, Any]:
-    """Parameter 1 has no gradient in steps 1, 2 and 6; steps 2 and 4 re-use the gradient tensors of the step before."""
-    for step in (0, 1, 5):
-        inputs["grads"][step][1] = None
-    return {**inputs, "reuse": [2, 4]}
+    return _of_sizes(two_groups(rng, first, second, [(6,), (2, 3), (6,), (2, 3)], [0, 0, 1, 1]))
 
 
 def _zero_norms(inputs: dict[str, Any]) -> dict[str, Any]:
@@ -411,7 +397,7 @@ def _layerwise_cases(
     plain = {**first, "weight_decay": 0.0}
 
     def case(title: str, group: str, inputs: dict[str, Any]) -> Case:
-        return _case(title, group, "optimizer", {**inputs, "state": list(state)}, hidden=hidden, may_lack=state)
+        return probe_case(title, group, "optimizer", {**inputs, "state": list(state)}, hidden=hidden, may_lack=state)
 
     cases = [
         case("without weight decay", "update", _one_group(rng, shapes[:2], plain)),
@@ -424,7 +410,9 @@ def _layerwise_cases(
         ),
         case("two groups, both adapt", "parameter groups", _two_groups(rng, first, {**second, "adapt": True})),
         case("state_dict half-way", "parameter groups", _two_groups(rng, first, second) | {"reload": STEPS // 2}),
-        case("late gradients, re-used tensors", "late gradients", _late(_one_group(rng, [*shapes[:2], (3,)], first))),
+        case(
+            "late gradients, re-used tensors", "late gradients", late(_one_group(rng, [*shapes[:2], (3,)], first), 2, 4)
+        ),
         case(
             "float32 and a 0-dim tensor", "dtypes and devices", {**_one_group(rng, shapes, first), "dtype": "float32"}
         ),
@@ -454,7 +442,7 @@ def _lars_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     # with the default trust coefficient, and gradients so small that the ratio is far above 1
     small = _one_group(rng, [(6,), (2, 3)], {"lr": first["lr"], "weight_decay": rounded(first["weight_decay"] * 0.01)})
     small["grads"] = [[1e-4 * g for g in step] for step in small["grads"]]
-    return (*cases, _case("tiny gradients, default coefficient", "update", "optimizer", small, hidden=hidden))
+    return (*cases, probe_case("tiny gradients, default coefficient", "update", "optimizer", small, hidden=hidden))
 
 
 _LAYERWISE_GROUPS = {"update": 2.5, "zero norms": 1.0, "parameter groups": 1.5, "late gradients": 0.5}
@@ -504,7 +492,7 @@ def _lamb_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     large = _one_group(rng, [(6,), (2, 3)], first, lrs=[[first["lr"]]] * STEPS)
     large["params"] = [40.0 * one for one in large["params"]]
     plain = {**large, "options": {**first, "weight_decay": 0.0}}
-    return (*cases, _case("large weights", "update", "optimizer", plain, hidden=hidden))
+    return (*cases, probe_case("large weights", "update", "optimizer", plain, hidden=hidden))
 
 
 LAMB = CodeExercise(

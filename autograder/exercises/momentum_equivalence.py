@@ -13,7 +13,6 @@ import torch
 from autograder.collectors.common import PRETEND
 from autograder.collectors.launches import BYTES, LAUNCHES, MIXES, SYNCS
 from autograder.exercise import (
-    TOLERANCE,
     Case,
     CodeExercise,
     Exercise,
@@ -28,7 +27,19 @@ from autograder.misconceptions import momentum as bank
 from autograder.misconceptions import momentum_runs as runs
 from autograder.misconceptions import momentum_steps as steps
 from autograder.misconceptions import recognise
-from autograder.probes import STEPS, changing_lrs, generator, gradients, rounded, saved_by_torch, weights
+from autograder.probes import (
+    STEPS,
+    changing_lrs,
+    generator,
+    gradients,
+    late,
+    one_group,
+    probe_case,
+    rounded,
+    saved_by_torch,
+    two_groups,
+    weights,
+)
 
 NOTEBOOK = "03_momentum_equivalence"
 
@@ -41,12 +52,6 @@ Shape = tuple[int, ...]
 #: State that torch has too. Where it is kept costs points in one group of `momentum.sgd` only. Beside that it is
 #: recorded only where the lr changes: at constant lr a buffer with the lr inside is equivalent.
 STATE_NAMES = ("momentum_buffer",)
-
-
-def _case(name: str, group: str, collector: str, inputs: dict[str, Any], *, hidden: bool, **more: Any) -> Case:
-    """A case whose tolerance follows its dtype."""
-    tolerance = more.pop("tolerance", TOLERANCE[inputs.get("dtype", "float64")])
-    return Case(name, group, collector, inputs, tolerance=tolerance, hidden=hidden, **more)
 
 
 def _drawn(rng: Generator, hidden: bool) -> tuple[float, float]:
@@ -84,7 +89,7 @@ def _step_cases(rng: Generator, name: str, hidden: bool) -> tuple[Case, ...]:
 
     def case(title: str, group: str, shape: Shape, lrs: Sequence[float], moving: bool, **more: Any) -> Case:
         extra = {"own": more.pop("own")} if "own" in more else {}
-        return _case(
+        return probe_case(
             title, group, "function", _step_inputs(rng, name, shape, lrs, mu, moving, **more), hidden=hidden, **extra
         )
 
@@ -176,7 +181,7 @@ def _convert_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
 
     def case(title: str, group: str, calls: list[dict[str, Any]]) -> Case:
         inputs = {"names": _CONVERT_NAMES, "usages": _CONVERT_USAGES, "calls": calls}
-        return _case(title, group, "functions", inputs, hidden=hidden)
+        return probe_case(title, group, "functions", inputs, hidden=hidden)
 
     averages = [rng.standard_normal(shape) for shape in ((4,), (2, 3), ())]
     return (
@@ -237,37 +242,6 @@ CONVERT = CodeExercise(
 # --- momentum.sgd ---------------------------------------------------------------------------------------------------
 
 
-def _one_group(rng: Generator, shapes: Sequence[Shape], options: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    """One group given as a flat list; the hyperparameters go to the constructor."""
-    return {
-        "params": [weights(rng, shape) for shape in shapes],
-        "group_of": [0] * len(shapes),
-        "groups": [{}],
-        "options": dict(options),
-        "grads": gradients(rng, shapes),
-        **more,
-    }
-
-
-def _two_groups(rng: Generator, first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Three tensors of one shape in two groups that differ in every hyperparameter; both lrs change half-way."""
-    shapes: list[Shape] = [(6,)] * 3
-    return {
-        "params": [weights(rng, shape) for shape in shapes],
-        "group_of": [0, 0, 1],
-        "groups": [dict(first), dict(second)],
-        "grads": gradients(rng, shapes),
-        "lrs": changing_lrs([first["lr"], second["lr"]]),
-    }
-
-
-def _late(inputs: dict[str, Any]) -> dict[str, Any]:
-    """Parameter 1 has no gradient in steps 1, 2 and 6; steps 2 and 4 re-use the gradient tensors of the step before."""
-    for step in (0, 1, 5):
-        inputs["grads"][step][1] = None
-    return {**inputs, "reuse": [2, 4]}
-
-
 def _checkpoint(rng: Generator, options: Mapping[str, Any], lr: float) -> dict[str, Any]:
     """Two parameters with momentum and one without; torch's run is taken over half-way."""
     shapes: list[Shape] = [(6,), (2, 3), (4,)]
@@ -313,38 +287,40 @@ def _sgd_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     ahead = {**momentum, "dampening": 0.0, "nesterov": True}
 
     def case(title: str, group: str, inputs: dict[str, Any], collector: str = "optimizer") -> Case:
-        return _case(title, group, collector, inputs, hidden=hidden, may_lack=STATE_NAMES)
+        return probe_case(title, group, collector, inputs, hidden=hidden, may_lack=STATE_NAMES)
 
     def with_buffer(inputs: dict[str, Any]) -> dict[str, Any]:
         return {**inputs, "state": list(STATE_NAMES)}
 
     cases = [
         # the gradient tensor of step 1 is used again in step 2, as after zero_grad(set_to_none=False)
-        case("momentum at constant lr", "momentum", _one_group(rng, shapes, momentum, reuse=[2])),
-        case("without momentum", "momentum", _one_group(rng, shapes[:2], {"lr": lr})),
+        case("momentum at constant lr", "momentum", one_group(rng, shapes, momentum, reuse=[2])),
+        case("without momentum", "momentum", one_group(rng, shapes[:2], {"lr": lr})),
         case(
             "momentum, lr changed half-way",
             "momentum",
-            with_buffer(_one_group(rng, shapes[:2], momentum, lrs=changing_lrs([lr]))),
+            with_buffer(one_group(rng, shapes[:2], momentum, lrs=changing_lrs([lr]))),
         ),
-        case("dampening", "dampening and nesterov", _one_group(rng, shapes, {**momentum, "dampening": dampening})),
-        case("nesterov=True", "dampening and nesterov", _one_group(rng, shapes, {**momentum, "nesterov": True})),
+        case("dampening", "dampening and nesterov", one_group(rng, shapes, {**momentum, "dampening": dampening})),
+        case("nesterov=True", "dampening and nesterov", one_group(rng, shapes, {**momentum, "nesterov": True})),
         case(
             "a damped group and a Nesterov group",
             "dampening and nesterov",
-            {**_two_groups(rng, damped, ahead), "lrs": None},
+            {**two_groups(rng, damped, ahead), "lrs": None},
         ),
         case("what is refused", "dampening and nesterov", _refused(rng, hidden), "refusals"),
-        case("weight_decay", "weight decay (L2)", _one_group(rng, shapes, full)),
-        case("weight_decay and nesterov", "weight decay (L2)", _one_group(rng, shapes, {**full, "nesterov": True})),
-        case("two groups, lr changed half-way", "parameter groups", with_buffer(_two_groups(rng, full, second))),
+        case("weight_decay", "weight decay (L2)", one_group(rng, shapes, full)),
+        case("weight_decay and nesterov", "weight decay (L2)", one_group(rng, shapes, {**full, "nesterov": True})),
+        case("two groups, lr changed half-way", "parameter groups", with_buffer(two_groups(rng, full, second))),
         case("going on from torch's checkpoint", "torch's checkpoints", _checkpoint(rng, full, lr), "checkpoint"),
-        case("a parameter that joins late", "late gradients", _late(_one_group(rng, [(6,), (5,), (2, 3)], momentum))),
-        case("float32", "dtypes and devices", _one_group(rng, shapes, momentum, dtype="float32")),
-        case("bfloat16", "dtypes and devices", _one_group(rng, shapes, momentum, dtype="bfloat16")),
+        case(
+            "a parameter that joins late", "late gradients", late(one_group(rng, [(6,), (5,), (2, 3)], momentum), 2, 4)
+        ),
+        case("float32", "dtypes and devices", one_group(rng, shapes, momentum, dtype="float32")),
+        case("bfloat16", "dtypes and devices", one_group(rng, shapes, momentum, dtype="bfloat16")),
     ]
     if not hidden:  # the slowest one, and its numbers are no news: short, and visible only
-        inputs = _one_group(rng, shapes[:2], momentum, device=PRETEND)
+        inputs = one_group(rng, shapes[:2], momentum, device=PRETEND)
         cases.append(case("another device", "dtypes and devices", {**inputs, "grads": inputs["grads"][:3]}))
     return tuple(cases)
 
@@ -422,7 +398,7 @@ def _lr_change_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     }
 
     def case(title: str, group: str, inputs: dict[str, Any], collector: str = "functions") -> Case:
-        return _case(title, group, collector, inputs, hidden=hidden)
+        return probe_case(title, group, collector, inputs, hidden=hidden)
 
     return (
         case("rescale_velocity", "rescaling", rescale, "function"),
@@ -478,7 +454,7 @@ def _nesterov_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
             "steps": STEPS,
             **more,
         }
-        return _case(title, group, "lookahead", inputs, hidden=hidden)
+        return probe_case(title, group, "lookahead", inputs, hidden=hidden)
 
     return (
         case("from rest", "look ahead", moving=False),
@@ -540,8 +516,8 @@ def _stability_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         return {"names": _STABILITY_NAMES, "usages": _STABILITY_USAGES, "calls": calls}
 
     return (
-        _case("max_stable_lr", "largest lr", "functions", inputs(0, edges), hidden=hidden),
-        _case(
+        probe_case("max_stable_lr", "largest lr", "functions", inputs(0, edges), hidden=hidden),
+        probe_case(
             "optimal_heavy_ball",
             "best lr and mu",
             "functions",
@@ -606,7 +582,7 @@ DEVICE_LIMITS = (
 
 def _many(rng: Generator, count: int, steps_: int, lr: float, mu: float, **more: Any) -> dict[str, Any]:
     shapes: list[Shape] = [(2,)] * count if count > 20 else [(4, 3), (5,)] * (count // 2)
-    inputs = _one_group(rng, shapes, {"lr": lr, "momentum": mu}, few=1, warmup=1)
+    inputs = one_group(rng, shapes, {"lr": lr, "momentum": mu}, few=1, warmup=1)
     return {**inputs, "grads": inputs["grads"][:steps_], **more}
 
 
@@ -615,7 +591,7 @@ def _foreach_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
 
     def case(title: str, group: str, inputs: dict[str, Any], *limits: Limit) -> Case:
         collector = "launches" if limits else "optimizer"
-        return _case(title, group, collector, inputs, hidden=hidden, may_lack=STATE_NAMES, limits=limits)
+        return probe_case(title, group, collector, inputs, hidden=hidden, may_lack=STATE_NAMES, limits=limits)
 
     first = {"lr": lr, "momentum": mu}
     second = {"lr": rounded(lr * 1.7), "momentum": rounded(mu * 0.7)}
@@ -624,13 +600,13 @@ def _foreach_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     for step in (1, 2):
         for i in (1, 4, 7):
             late["grads"][step][i] = None
-    apart = _two_groups(rng, first, second)
+    apart = two_groups(rng, first, second)
     for step in (0, 3, 4):  # the group that has no gradients stands ahead of the one that has
         apart["grads"][step][:2] = [None, None]
     many = 100 if hidden else 500
     return (
         case("ten parameters", "values", {**_many(rng, 10, 6, lr, mu), "reuse": [2]}),
-        case("two groups, lr changed half-way", "values", _two_groups(rng, first, second)),
+        case("two groups, lr changed half-way", "values", two_groups(rng, first, second)),
         case("parameters that join late", "late gradients", late),
         case("a first group without gradients", "late gradients", apart),
         case(

@@ -10,11 +10,22 @@ import torch
 
 from autograder.collectors.common import PRETEND
 from autograder.collectors.launches import BYTES, MIXES, STATE, SYNCS
-from autograder.exercise import TOLERANCE, Case, CodeExercise, Exercise, Limit
+from autograder.exercise import Case, CodeExercise, Exercise, Limit
 from autograder.exercises.rmsprop_questions import NOTEBOOK, QUIZZES, SIGN_LIMIT
 from autograder.misconceptions import adagrad, recognise, rmsprop_memory, rmsprop_rows, rmsprop_scale
 from autograder.misconceptions import rmsprop as bank
-from autograder.probes import STEPS, changing_lrs, generator, gradients, rounded, weights
+from autograder.probes import (
+    STEPS,
+    changing_lrs,
+    generator,
+    gradients,
+    late,
+    one_group,
+    probe_case,
+    rounded,
+    two_groups,
+    weights,
+)
 
 #: What an exercise of this notebook has its student write, and torch's Adam, which contains it.
 FORBIDDEN = (
@@ -25,12 +36,6 @@ VISIBLE_SEED = 4
 Generator = np.random.Generator
 Shape = tuple[int, ...]
 STATE_NAMES = ("square_avg", "grad_avg", "momentum_buffer")
-
-
-def _case(name: str, group: str, collector: str, inputs: dict[str, Any], *, hidden: bool, **more: Any) -> Case:
-    """A case whose tolerance follows its dtype."""
-    tolerance = more.pop("tolerance", TOLERANCE[inputs.get("dtype", "float64")])
-    return Case(name, group, collector, inputs, tolerance=tolerance, hidden=hidden, **more)
 
 
 def _hyper(rng: Generator, hidden: bool) -> dict[str, float]:
@@ -64,43 +69,11 @@ def _changed(group: Mapping[str, Any]) -> dict[str, Any]:
     return changed
 
 
-def _one_group(rng: Generator, shapes: Sequence[Shape], options: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    """One group given as a flat list; the hyperparameters go to the constructor."""
-    return {
-        "params": [weights(rng, shape) for shape in shapes],
-        "group_of": [0] * len(shapes),
-        "groups": [{}],
-        "options": dict(options),
-        "grads": gradients(rng, shapes),
-        **more,
-    }
-
-
-def _two_groups(rng: Generator, first: Mapping[str, Any], second: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    """Three tensors of one shape in two groups; both lrs change half-way."""
-    shapes: list[Shape] = [(6,)] * 3
-    return {
-        "params": [weights(rng, shape) for shape in shapes],
-        "group_of": [0, 0, 1],
-        "groups": [dict(first), dict(second)],
-        "grads": gradients(rng, shapes),
-        "lrs": changing_lrs([first["lr"], second["lr"]]),
-        **more,
-    }
-
-
 def _zeros(inputs: dict[str, Any]) -> dict[str, Any]:
     """Parameter 1 has a gradient of zeros in steps 4 to 6."""
     for step in (3, 4, 5):
         inputs["grads"][step][1] = np.zeros_like(inputs["grads"][step][1])
     return inputs
-
-
-def _late(inputs: dict[str, Any]) -> dict[str, Any]:
-    """Parameter 1 has no gradient in steps 1, 2 and 6; step 4 re-uses the gradient tensors of step 3."""
-    for step in (0, 1, 5):
-        inputs["grads"][step][1] = None
-    return {**inputs, "reuse": [4]}
 
 
 def _picked(hyper: Mapping[str, Any], *names: str, **more: Any) -> dict[str, Any]:
@@ -128,7 +101,7 @@ def _precondition_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
             "keep": ["g", "v"],
             **more,
         }
-        return _case(title, group, "function", inputs, hidden=hidden)
+        return probe_case(title, group, "function", inputs, hidden=hidden)
 
     return (
         case("a vector", "update", (6,)),
@@ -180,39 +153,39 @@ def _rmsprop_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
 
     def case(title: str, group: str, inputs: dict[str, Any], *, named: bool = False) -> Case:
         may_lack = () if named else STATE_NAMES
-        return _case(title, group, "optimizer", inputs, hidden=hidden, may_lack=may_lack)
+        return probe_case(title, group, "optimizer", inputs, hidden=hidden, may_lack=may_lack)
 
     def with_state(inputs: dict[str, Any], *names: str) -> dict[str, Any]:
         return {**inputs, "state": list(names or STATE_NAMES)}
 
     both = {**momentum, "centered": True}
     cases = [
-        case("lr, alpha and eps", "update", with_state(_one_group(rng, shapes, plain, reuse=[2]), "square_avg")),
-        case("with torch's defaults", "update", _one_group(rng, shapes[:2], {"lr": hyper["lr"]})),
-        case("momentum", "momentum", with_state(_one_group(rng, shapes, momentum), "square_avg")),
+        case("lr, alpha and eps", "update", with_state(one_group(rng, shapes, plain, reuse=[2]), "square_avg")),
+        case("with torch's defaults", "update", one_group(rng, shapes[:2], {"lr": hyper["lr"]})),
+        case("momentum", "momentum", with_state(one_group(rng, shapes, momentum), "square_avg")),
         case(
             "momentum, lr changed half-way",
             "momentum",
-            with_state(_one_group(rng, shapes[:2], momentum, lrs=changing_lrs([hyper["lr"]]))),
+            with_state(one_group(rng, shapes[:2], momentum, lrs=changing_lrs([hyper["lr"]]))),
         ),
-        case("centered=True", "centered", with_state(_one_group(rng, shapes, centred))),
-        case("centered=True with momentum", "centered", with_state(_one_group(rng, shapes, both), "grad_avg")),
-        case("weight_decay", "weight decay (L2)", _one_group(rng, shapes, _picked(hyper, *plain, "weight_decay"))),
-        case("weight_decay with momentum and centered", "weight decay (L2)", _one_group(rng, shapes, full)),
+        case("centered=True", "centered", with_state(one_group(rng, shapes, centred))),
+        case("centered=True with momentum", "centered", with_state(one_group(rng, shapes, both), "grad_avg")),
+        case("weight_decay", "weight decay (L2)", one_group(rng, shapes, _picked(hyper, *plain, "weight_decay"))),
+        case("weight_decay with momentum and centered", "weight decay (L2)", one_group(rng, shapes, full)),
         case(
             "two groups, everything changed half-way",
             "parameter groups",
-            {**_two_groups(rng, full, second), "later": {"step": 5, "groups": [_changed(full), _changed(second)]}},
+            {**two_groups(rng, full, second), "later": {"step": 5, "groups": [_changed(full), _changed(second)]}},
         ),
-        case("a gradient of zeros", "late gradients", _zeros(_one_group(rng, shapes[:2], hyper))),
-        case("a parameter that joins late", "late gradients", _late(_one_group(rng, [(6,), (5,), (2, 3)], plain))),
-        case("late, with all options", "late gradients", _late(_one_group(rng, [(6,), (5,), (2, 3)], full))),
-        case("the state under torch's names", "torch's state", with_state(_one_group(rng, shapes, full)), named=True),
-        case("float32", "dtypes and devices", _one_group(rng, shapes, momentum, dtype="float32")),
-        case("bfloat16", "dtypes and devices", _one_group(rng, shapes, plain, dtype="bfloat16")),
+        case("a gradient of zeros", "late gradients", _zeros(one_group(rng, shapes[:2], hyper))),
+        case("a parameter that joins late", "late gradients", late(one_group(rng, [(6,), (5,), (2, 3)], plain), 4)),
+        case("late, with all options", "late gradients", late(one_group(rng, [(6,), (5,), (2, 3)], full), 4)),
+        case("the state under torch's names", "torch's state", with_state(one_group(rng, shapes, full)), named=True),
+        case("float32", "dtypes and devices", one_group(rng, shapes, momentum, dtype="float32")),
+        case("bfloat16", "dtypes and devices", one_group(rng, shapes, plain, dtype="bfloat16")),
     ]
     if not hidden:  # the slowest one, and its numbers are no news: short, and visible only
-        inputs = _one_group(rng, shapes[:2], both, device=PRETEND)
+        inputs = one_group(rng, shapes[:2], both, device=PRETEND)
         cases.append(case("another device", "dtypes and devices", {**inputs, "grads": inputs["grads"][:3]}))
     return tuple(cases)
 
@@ -263,31 +236,31 @@ def _corrected_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     shapes: list[Shape] = [(6,), (2, 3), ()]
 
     def case(title: str, group: str, inputs: dict[str, Any]) -> Case:
-        return _case(title, group, "optimizer", inputs, hidden=hidden, may_lack=STATE_NAMES)
+        return probe_case(title, group, "optimizer", inputs, hidden=hidden, may_lack=STATE_NAMES)
 
-    first = {**_one_group(rng, shapes, hyper, reuse=[2]), "state": ["square_avg"]}
+    first = {**one_group(rng, shapes, hyper, reuse=[2]), "state": ["square_avg"]}
     second = _second(hyper)
     # not alpha: 1 − alpha^t, and the sum of the weights that were used, are the same number only while it stays
     later = {"step": 5, "groups": [{"eps": _changed(group)["eps"]} for group in (hyper, second)]}
     cases = [
         case("lr, alpha and eps", "update", first),
-        case("with the defaults", "update", _one_group(rng, shapes[:2], {})),
+        case("with the defaults", "update", one_group(rng, shapes[:2], {})),
         case(
             "two groups, lr and eps changed half-way",
             "groups and late gradients",
-            {**_two_groups(rng, hyper, second), "later": later},
+            {**two_groups(rng, hyper, second), "later": later},
         ),
         case(
             "a parameter that joins late",
             "groups and late gradients",
-            _late(_one_group(rng, [(6,), (5,), (2, 3)], hyper)),
+            late(one_group(rng, [(6,), (5,), (2, 3)], hyper), 4),
         ),
-        case("a gradient of zeros", "groups and late gradients", _zeros(_one_group(rng, shapes[:2], hyper))),
-        case("float32", "dtypes and devices", _one_group(rng, shapes, hyper, dtype="float32")),
-        case("bfloat16", "dtypes and devices", _one_group(rng, shapes, hyper, dtype="bfloat16")),
+        case("a gradient of zeros", "groups and late gradients", _zeros(one_group(rng, shapes[:2], hyper))),
+        case("float32", "dtypes and devices", one_group(rng, shapes, hyper, dtype="float32")),
+        case("bfloat16", "dtypes and devices", one_group(rng, shapes, hyper, dtype="bfloat16")),
     ]
     if not hidden:
-        inputs = _one_group(rng, shapes[:2], hyper, device=PRETEND)
+        inputs = one_group(rng, shapes[:2], hyper, device=PRETEND)
         cases.append(case("another device", "dtypes and devices", {**inputs, "grads": inputs["grads"][:3]}))
     return tuple(cases)
 
@@ -331,14 +304,14 @@ def _scale_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     def followed(title: str, shape: Shape, scales: Sequence[float], eps: float, steps: int, **more: Any) -> Case:
         grads = np.stack([step[0] for step in gradients(rng, [shape], steps=steps)])
         inputs = {"grads": grads, "scales": list(scales), "labels": labels(scales), "eps": eps, **more}
-        return _case(title, "trajectory", "scaled_trajectories", inputs, hidden=hidden)
+        return probe_case(title, "trajectory", "scaled_trajectories", inputs, hidden=hidden)
 
     def measured(kind: str, shape: Shape, scales: Sequence[float], steps: int) -> Case:
         there = np.stack([step[0] for step in gradients(rng, [shape], steps=steps)])
         # there and nearly back: whoever looks at the ends only sees little
         grads = np.concatenate([there, -there[:0:-1]])
         inputs = {"kind": kind, "lr": rounded(rng.uniform(0.05, 0.4)), "grads": grads, "scales": list(scales)}
-        return _case(f"scale_dependence of {kind}", "scale_dependence", "scale_property", inputs, hidden=hidden)
+        return probe_case(f"scale_dependence of {kind}", "scale_dependence", "scale_property", inputs, hidden=hidden)
 
     def some(low: float, high: float) -> float:
         return rounded(10 ** rng.uniform(low, high)) if hidden else rounded(10 ** ((low + high) / 2))
@@ -399,29 +372,29 @@ def _adagrad_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     shapes: list[Shape] = [(6,), (2, 3), ()]
 
     def case(title: str, group: str, inputs: dict[str, Any]) -> Case:
-        return _case(title, group, "optimizer", inputs, hidden=hidden, may_lack=("sum",))
+        return probe_case(title, group, "optimizer", inputs, hidden=hidden, may_lack=("sum",))
 
     both = {**hyper, **decay}
     second = _second(both)
     later = {"step": 5, "groups": [_changed(both), _changed(second)]}
-    groups = {**_two_groups(rng, both, second), "options": initial, "later": later}
+    groups = {**two_groups(rng, both, second), "options": initial, "later": later}
     cases = [
-        case("lr and eps", "update", {**_one_group(rng, shapes, hyper, reuse=[2]), "state": ["sum"]}),
-        case("with torch's defaults", "update", _one_group(rng, shapes[:2], {})),
-        case("initial_accumulator_value", "initial value", _one_group(rng, shapes, {**hyper, **initial})),
-        case("lr_decay", "lr_decay", _one_group(rng, shapes, both)),
+        case("lr and eps", "update", {**one_group(rng, shapes, hyper, reuse=[2]), "state": ["sum"]}),
+        case("with torch's defaults", "update", one_group(rng, shapes[:2], {})),
+        case("initial_accumulator_value", "initial value", one_group(rng, shapes, {**hyper, **initial})),
+        case("lr_decay", "lr_decay", one_group(rng, shapes, both)),
         case("two groups, everything changed half-way", "groups and late gradients", groups),
-        case("a gradient of zeros", "groups and late gradients", _zeros(_one_group(rng, shapes[:2], both))),
+        case("a gradient of zeros", "groups and late gradients", _zeros(one_group(rng, shapes[:2], both))),
         case(
             "a parameter that joins late",
             "groups and late gradients",
-            _late(_one_group(rng, [(6,), (5,), (2, 3)], {**both, **initial})),
+            late(one_group(rng, [(6,), (5,), (2, 3)], {**both, **initial}), 4),
         ),
-        case("float32", "dtypes and devices", _one_group(rng, shapes, {**both, **initial}, dtype="float32")),
-        case("bfloat16", "dtypes and devices", _one_group(rng, shapes, both, dtype="bfloat16")),
+        case("float32", "dtypes and devices", one_group(rng, shapes, {**both, **initial}, dtype="float32")),
+        case("bfloat16", "dtypes and devices", one_group(rng, shapes, both, dtype="bfloat16")),
     ]
     if not hidden:
-        inputs = _one_group(rng, shapes[:2], {**both, **initial}, device=PRETEND)
+        inputs = one_group(rng, shapes[:2], {**both, **initial}, device=PRETEND)
         cases.append(case("another device", "dtypes and devices", {**inputs, "grads": inputs["grads"][:3]}))
     return tuple(cases)
 
@@ -497,7 +470,7 @@ DEVICE_LIMITS = (
 def _small(rng: Generator) -> dict[str, Any]:
     """√v is far below eps, so what is added to it is not taken out again without loss; from w = 0, where steps show."""
     shapes: list[Shape] = [(6,), (2, 3)]
-    inputs = _one_group(rng, shapes, {"lr": 0.05, "alpha": 0.8, "eps": rounded(rng.uniform(0.5, 1.0))}, dtype="float32")
+    inputs = one_group(rng, shapes, {"lr": 0.05, "alpha": 0.8, "eps": rounded(rng.uniform(0.5, 1.0))}, dtype="float32")
     grads = [[1e-5 * gradient for gradient in step] for step in inputs["grads"]]
     return {**inputs, "params": [np.zeros(shape) for shape in shapes], "grads": grads, "state": ["square_avg"]}
 
@@ -509,29 +482,29 @@ def _memory_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
 
     def case(title: str, group: str, inputs: dict[str, Any], *limits: Limit) -> Case:
         collector = "launches" if limits else "optimizer"
-        return _case(title, group, collector, inputs, hidden=hidden, may_lack=STATE_NAMES, limits=limits)
+        return probe_case(title, group, collector, inputs, hidden=hidden, may_lack=STATE_NAMES, limits=limits)
 
     def counted(options: Mapping[str, Any]) -> dict[str, Any]:
         # gradient tensors that are used again: whoever writes into them instead of a new tensor is found out
-        inputs = _one_group(rng, shapes, options, few=1, warmup=1, reuse=[2, 4])
+        inputs = one_group(rng, shapes, options, few=1, warmup=1, reuse=[2, 4])
         return {**inputs, "grads": inputs["grads"][:4]}
 
-    reused = _one_group(rng, [(6,), (2, 3), ()], hyper, reuse=[2, 4])
+    reused = one_group(rng, [(6,), (2, 3), ()], hyper, reuse=[2, 4])
     second = _second(hyper)
     later = {"step": 5, "groups": [_changed(hyper), _changed(second)]}
     return (
-        case("without decay", "values", _one_group(rng, [(6,), (2, 3), ()], plain)),
+        case("without decay", "values", one_group(rng, [(6,), (2, 3), ()], plain)),
         case("with weight_decay", "values", reused),
         case("small gradients and a large eps, in float32", "values", _small(rng)),
         case(
             "two groups, everything changed half-way",
             "groups and late gradients",
-            {**_two_groups(rng, hyper, second), "later": later},
+            {**two_groups(rng, hyper, second), "later": later},
         ),
         case(
             "a parameter that joins late",
             "groups and late gradients",
-            _late(_one_group(rng, [(6,), (5,), (2, 3)], hyper)),
+            late(one_group(rng, [(6,), (5,), (2, 3)], hyper), 4),
         ),
         case("counted without decay", "one new tensor", counted(plain), *DEVICE_LIMITS, ONE_TENSOR),
         case("counted with weight_decay", "two with decay", counted(hyper), *DEVICE_LIMITS, TWO_TENSORS),

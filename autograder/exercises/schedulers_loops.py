@@ -14,16 +14,14 @@ from autograder.exercise import TOLERANCE, Case, CodeExercise, Limit
 from autograder.exercises.schedulers_forms import FORBIDDEN, NOTEBOOK, VISIBLE_SEED
 from autograder.misconceptions import recognise
 from autograder.misconceptions import schedule_loops as bank
-from autograder.probes import generator, rounded
+from autograder.probes import (
+    generator,
+    probe_case,
+    rounded,
+)
 
 Generator = np.random.Generator
 Inputs = dict[str, Any]
-
-
-def _case(name: str, group: str, collector: str, inputs: Inputs, *, hidden: bool, **more: Any) -> Case:
-    """A case whose tolerance follows its dtype."""
-    tolerance = more.pop("tolerance", TOLERANCE[inputs.get("dtype", "float64")])
-    return Case(name, group, collector, inputs, tolerance=tolerance, hidden=hidden, **more)
 
 
 def _each_group(groups: int) -> tuple[tuple[str, str], ...]:
@@ -62,7 +60,7 @@ def _plateau_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     def case(title: str, group: str, options: Inputs, metrics: Sequence[float | None], **more: Any) -> Case:
         inputs = {"lrs": lrs, "options": options, "metrics": list(metrics), **more}
         same = _each_group(len(lrs)) if "stop" in more else ()
-        return _case(title, group, "plateau", inputs, hidden=hidden, identical=same)
+        return probe_case(title, group, "plateau", inputs, hidden=hidden, identical=same)
 
     rising = [rounded(4.0 - m) for m in _metrics(rng, 40)]
     with_nan: list[float | None] = list(_metrics(rng, 30))
@@ -75,7 +73,7 @@ def _plateau_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     level = 2.0 ** int(rng.integers(-3, 4)) if hidden else 1.0
     equal = [level * m for m in (8, 4, 4, 4, 4, 2, 2, 2, 1, 1, 1, 1, 0.5, 0.5, 0.25)]
     halves: Inputs = {"factor": 0.5, "patience": 0, "eps": level}
-    exact = _case("a reduction by exactly eps", "groups, min_lr and eps", "plateau",
+    exact = probe_case("a reduction by exactly eps", "groups, min_lr and eps", "plateau",
                   {"lrs": [2 * level, 8 * level], "options": halves, "metrics": [1.0] * 6}, hidden=hidden)  # fmt: skip
     return (
         case("a loss, relative threshold", "when to reduce", both, _metrics(rng, 40)),
@@ -148,7 +146,7 @@ def _protocol_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
 
     def case(title: str, group: str, inputs: Inputs) -> Case:
         same = _each_group(len(lrs)) if "stop" in inputs else ()
-        return _case(title, group, "protocol", inputs, hidden=hidden, identical=same)
+        return probe_case(title, group, "protocol", inputs, hidden=hidden, identical=same)
 
     return (
         case("three groups", "driving", shifted),
@@ -237,7 +235,7 @@ def _range_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         lengths = [int(n) for n in rng.integers(80, 130, 3)]
     names = ("usual inputs", "small inputs", "large inputs")
     return tuple(
-        _case(
+        probe_case(
             name,
             "usual inputs" if number == 0 else "scaled inputs",
             "range_test",
@@ -290,7 +288,7 @@ def _uniform_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         ]
     titles = ("lrs below 1", "a range across 1", "a few numbers")
     return tuple(
-        _case(
+        probe_case(
             title,
             "a few numbers" if n < MANY else "distribution",
             "log_uniform",
@@ -360,7 +358,7 @@ def _tensor_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         limits = _TENSOR_LIMITS if device == PRETEND else ()
         # pi·t is float32 when t is an int64
         coarse = {"tolerance": TOLERANCE["float32"]} if t_dtype == "int64" else {}
-        return _case(title, group, "tensor_lr", inputs, hidden=hidden, limits=limits, **coarse)
+        return probe_case(title, group, "tensor_lr", inputs, hidden=hidden, limits=limits, **coarse)
 
     beyond = [T_max + 3, 2 * T_max, 3 * T_max + 1]
     return (

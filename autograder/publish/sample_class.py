@@ -18,9 +18,9 @@ import nbformat
 from nbformat import NotebookNode
 
 from autograder.exercise import REGISTRY
+from autograder.worked import MARKER
 
 _BLOCK = re.compile(r"^# exercise (\S+)[ \t]*$", re.MULTILINE)
-_SOLUTION = re.compile(r"^[ \t]*### (?:BEGIN|END) SOLUTION[ \t]*\n?", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def source_solutions(path: Path) -> dict[str, str]:
     for cell in notebook.cells:
         match = _BLOCK.match(cell.source)
         if cell.cell_type == "code" and match:
-            found[match.group(1)] = _SOLUTION.sub("", cell.source).rstrip()
+            found[match.group(1)] = MARKER.sub("", cell.source).rstrip()
     return found
 
 
