@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from autograder.files import write_whole
+
 VERSION = 1
 
 
@@ -63,14 +65,7 @@ def note(exercise_id: str, **values: Any) -> dict[str, Any]:
 def write(path: Path, exercises: Mapping[str, Mapping[str, Any]]) -> None:
     """Replace a progress file in one piece. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump({"version": VERSION, "exercises": exercises}, file, indent=1, sort_keys=True)
-        os.replace(temporary, path)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_whole(path, json.dumps({"version": VERSION, "exercises": exercises}, indent=1, sort_keys=True))
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import nbformat
 
+from autograder.files import write_whole
 from autograder.grading.secret import course_key, variant
 from autograder.grading.start import PRIVATE, private
 from autograder.grading.submission import Submission
@@ -83,7 +83,5 @@ class HandedOut:
     def _record(self, assignment: str, students: set[str]) -> None:
         merged = {**self._students, assignment: sorted(students)}
         private(self._root)
-        temporary = self._file.with_suffix(".tmp")
-        temporary.write_text(json.dumps(merged, indent=1, sort_keys=True), encoding="utf-8")
-        os.replace(temporary, self._file)
+        write_whole(self._file, json.dumps(merged, indent=1, sort_keys=True))
         self._students = merged

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from autograder.files import write_whole
 from autograder.grading.engine import Course, GradingError
 from autograder.grading.report.build import Report, make_report
-from autograder.grading.report.page import leaderboard_page, report_page, write_private
+from autograder.grading.report.page import leaderboard_page, report_page
 from autograder.grading.start import PRIVATE
 
 #: The page's place in a course: beside the store, where nothing is ever committed or handed out.
@@ -37,7 +38,7 @@ def write_report(
         raise GradingError("--leaderboard is for the class: it has no real names; say --real-names without it")
     try:
         if page or output:
-            write_private(path, report_page(report))
+            write_whole(path, report_page(report))
         if leaderboard is not None:
             leaderboard.write_text(leaderboard_page(boards, course.course_id), encoding="utf-8")
     except OSError as error:
