@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from cycler import cycler
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from utils.surfaces import Array, Surface
@@ -120,6 +121,24 @@ def paths(ax: Axes, surface: Surface, named: Mapping[str, Array], every: int = 1
         ax.plot(path[::every, 0], path[::every, 1], ".", color=colour, markersize=4)
 
 
+def legible(colour: Any, contrast: float = 4.5) -> tuple[float, float, float]:
+    """The colour, darkened as far as words on white need it: WCAG 2.2's contrast of 4.5 for text.
+
+    Lines are told apart by their style as well and may be paler than what is written beside them.
+    """
+    rgb = np.asarray(to_rgb(colour))
+    while (1.05 / (_luminance(rgb) + 0.05)) < contrast:
+        rgb = 0.95 * rgb
+    red, green, blue = (float(part) for part in rgb)
+    return red, green, blue
+
+
+def _luminance(rgb: Array) -> float:
+    """Relative luminance from 0 (black) to 1 (white) of an sRGB colour, as WCAG 2.2 defines it."""
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return float(linear @ np.array([0.2126, 0.7152, 0.0722]))
+
+
 def label_ends(ax: Axes, gap: float = 0.055) -> None:
     """Write each line's label at its right end instead of a legend, kept apart vertically."""
     lines = [line for line in ax.get_lines() if not str(line.get_label()).startswith("_")]
@@ -140,7 +159,7 @@ def label_ends(ax: Axes, gap: float = 0.055) -> None:
             str(line.get_label()),
             (1.01, height),
             xycoords="axes fraction",
-            color=line.get_color(),
+            color=legible(line.get_color()),
             fontsize=9,
             va="center",
         )
