@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -122,13 +123,18 @@ def test_results_say_which_sandbox_they_come_from(graded: tuple[Path, dict[str, 
 def test_unchanged_work_is_not_graded_again_and_force_gives_the_same(graded: tuple[Path, dict[str, Student]]) -> None:
     folder, _ = graded
     before = marks(folder)
-    start = time.monotonic()
+    start = time_of_children()
     again = events(grade(folder, "--json"))
     assert [one["event"] for one in again] == ["start"] + ["unchanged"] * COUNT
-    assert time.monotonic() - start < 30
+    assert time_of_children() - start < 10, "seconds of processor time: the clock says little on a busy machine"
     forced = events(grade(folder, "--json", "--force", "--jobs", "1", "student000", "student002"))
     assert [one["event"] for one in forced] == ["start", "graded", "graded"]
     assert marks(folder) == before
+
+
+def time_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def judged(folder: Path) -> dict[str, list[tuple[Any, ...]]]:
@@ -198,10 +204,14 @@ def test_killed_anywhere_and_run_again_it_ends_with_the_same_marks(
 
 
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(fresh: Path) -> None:
+    for path in sorted(fresh.glob("submitted/*/*/*.ipynb"))[4:]:  # somebody's work is slow: there is time to stop
+        notebook = nbformat.read(path, as_version=4)
+        notebook.cells.append(nbformat.v4.new_code_cell("import time; time.sleep(10)"))
+        nbformat.write(notebook, path)
     command = [sys.executable, "-m", "autograder", "grade", NAME, "--course", str(fresh), "--jobs", "1"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     store = fresh / engine.STORE
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 200
     while time.monotonic() < deadline and not (store.exists() and len(_recorded(fresh)) >= 2):
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
