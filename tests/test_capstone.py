@@ -25,6 +25,7 @@ from autograder.evidence import Record, decode, encode, gather
 from autograder.exercise import REGISTRY, Case, CodeExercise, Score
 from autograder.grading.packing import pack, unpack
 from autograder.misconceptions import capstone as bank
+from autograder.misconceptions import capstone_loop as loops
 from autograder.misconceptions import capstone_runs as runs
 from autograder.verdict import expected_evidence, hidden_cases, judge_case, visible_cases
 
@@ -328,7 +329,7 @@ def test_a_tuned_program_reaches_every_threshold_with_room_and_an_untuned_one_no
         ("capstone.clip", bank.clip_objects({})),
         ("capstone.early_stopping", bank.stopping_objects({})),
         ("capstone.resume", runs.resume_objects({})),
-        ("capstone.fast_loop", bank.loop_objects({})),
+        ("capstone.fast_loop", loops.loop_objects({})),
     ],
 )
 def test_the_simulators_without_faults_are_right(exercise_id: str, objects: Any) -> None:

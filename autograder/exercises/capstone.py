@@ -24,6 +24,7 @@ from autograder.exercise import (
     quiz,
 )
 from autograder.misconceptions import capstone as bank
+from autograder.misconceptions import capstone_loop as loops
 from autograder.misconceptions import capstone_runs as runs
 from autograder.misconceptions import recognise
 from autograder.probes import (
@@ -73,8 +74,8 @@ def _clip_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
 
     below = float(rng.uniform(0.15, 0.6))
     one = ((6,),)
-    infinite = _gradients(rng)
-    infinite[1][2] = np.inf
+    infinite, undefined = _gradients(rng), _gradients(rng)
+    infinite[1][2], undefined[0][1, 1] = np.inf, np.nan
     refusing = {"options": {"error_if_nonfinite": True}}
     return (
         case("above the limit", "norm and factor", _call(_gradients(rng), below), _call(_gradients(rng), 0.05)),
@@ -96,6 +97,11 @@ def _clip_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
             {"grads": infinite, "max_norm": 1.0, "refuses": True, **refusing},
             _call(_gradients(rng), below, **refusing),
         ),
+        case(
+            "nan, error_if_nonfinite=True",
+            "not finite",
+            {"grads": undefined, "max_norm": 1.0, "refuses": True, **refusing},
+        ),
         case("inf, error_if_nonfinite=False", "not finite", {"grads": infinite, "max_norm": 1.0}),
         case("float32", "norm and factor", _call(_gradients(rng), below), dtype="float32"),
         *(
@@ -107,9 +113,16 @@ def _clip_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     )
 
 
+#: Twice that overflows: the error of such a target has an infinite gradient, and no nan comes of it.
+_OVERFLOWS = 1.5e308
+
+
 def _micro_batches(rng: Generator, count: int, size: int, outlier: float = 1.0) -> list[dict[str, Array]]:
     parts = [{"X": rng.standard_normal((size, 4)), "y": rng.standard_normal((size, 2))} for _ in range(count)]
-    parts[0]["y"] *= outlier
+    if outlier == _OVERFLOWS:
+        parts[-1]["y"][0, 1] = outlier
+    else:
+        parts[0]["y"] *= outlier
     return parts
 
 
@@ -133,7 +146,9 @@ def _step_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         case("loss scaled", 1.0, 30.0, 1.0, scale=scale),
         case("loss scaled, limit not reached", 1.0, 1.0, scale=scale, max_norm=1000.0),
         case("a gradient from before", 1.0, 1.0, stale=True, max_norm=1000.0),
-        case("a step whose gradient is not finite", 1.0, float("inf"), 1.0, scale=scale),
+        case("a step whose gradient is nan", 1.0, float("inf"), 1.0, scale=scale),
+        case("a step whose gradient is inf", 1.0, _OVERFLOWS, 1.0),
+        case("a frozen layer", 1.0, 1.0, frozen=[0, 1], scale=scale),
     )
 
 
@@ -420,7 +435,8 @@ def _loop_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         case("a limit that is seldom reached", "values", steps, every, 3.0),
         case("log_every=1", "values", 4, 1, 0.3),
         case("a generator of batches", "values", steps, every, 0.3, as_generator=True),
-        case("fewer steps than log_every", "values", 2, 5, 0.3),
+        case("a frozen layer", "values", steps, every, 0.3, frozen=[0, 1]),
+        case("fewer steps than log_every", "values", 6, 8, 0.3),
         case("waiting for the device", "host synchronisations", steps, every, 0.3, waits, mixes, **counted),
         case("four parameters against sixteen", "launches", steps, every, 0.3, launches, mixes, **counted),
     )
@@ -437,9 +453,9 @@ LOOP = CodeExercise(
     objects=("train_loop",),
     visible=lambda: _loop_cases(generator(VISIBLE_SEED), hidden=False),
     draw_cases=lambda seed: _loop_cases(generator(seed), hidden=True),
-    reference=lambda: bank.loop_objects({}),
+    reference=lambda: loops.loop_objects({}),
     compares="weights and log with the course's own loop; waits and launches with their limits",
-    misconceptions=recognise(bank.LOOP, bank.LOOP, bank.loop_objects),
+    misconceptions=recognise(loops.LOOP, loops.LOOP, loops.loop_objects),
     hints=(
         "Python may look at a number on the device once per log entry, and nowhere else. Everything that decides something "
         "per step has to be arithmetic on tensors.",
