@@ -562,8 +562,12 @@ def trainer(
     first: Callable[[int], int] = lambda step: step,
     lr_step: Callable[[int, int], int] = lambda t, start: t,
     due: Callable[[int, int, int], bool] = lambda done, every, steps: done % every == 0 or done == steps,
+    draw: Callable[[int, torch.Generator], Tensor] = lambda n, generator: torch.randperm(n, generator=generator),
+    length: Callable[[int, int], int] = lambda n, batch_size: n // batch_size,
+    groups: slice = slice(None),
+    prepare: Callable[[nn.Module], Any] = lambda model: None,
 ) -> Callable[..., None]:
-    """A student's `train`; `skips` is what is not restored."""
+    """A student's `train`; `skips` is what is not restored, `groups` are those that get an lr."""
 
     def train(
         folder: Path,
@@ -593,12 +597,13 @@ def trainer(
             ):
                 if name != skips:
                     put(saved[name])
-        per_epoch = len(X) // batch_size
+        prepare(model)
+        per_epoch = length(len(X), batch_size)
         for t in range(start, steps):
             position = t % per_epoch
             if position == 0 or len(order) == 0:
-                order = torch.randperm(len(X), generator=generator)
-            for group in opt.param_groups:
+                order = draw(len(X), generator)
+            for group in opt.param_groups[groups]:
                 group["lr"] = lr_at(lr_step(t, start))
             batch = order[position * batch_size :][:batch_size]
             opt.zero_grad()
@@ -1010,6 +1015,13 @@ MUTANTS: Mutants = {
         ("C102", "not at the end", (trainer(due=lambda done, every, steps: done % every == 0),)),
         ("C103", "always", (trainer(due=lambda done, every, steps: True),)),
         ("C105", "no weights", (trainer(skips="model"),)),
+        ("C101", "lr_at never asked", (trainer(groups=slice(0)),)),
+        ("C131", "lr_at(t + 1)", (trainer(lr_step=lambda t, start: t + 1),)),
+        ("C132", "no file", (trainer(due=lambda done, every, steps: False),)),
+        ("C133", "ceil", (trainer(length=lambda n, batch_size: math.ceil(n / batch_size)),)),
+        ("C134", "randperm without generator", (trainer(draw=lambda n, generator: torch.randperm(n)),)),
+        ("C135", "eval", (trainer(prepare=nn.Module.eval),)),
+        ("C136", "param_groups[0]", (trainer(groups=slice(1)),)),
     ),
     "capstone.fast_loop": (
         ("C70", "item for every loss", (loop(entry=lambda losses: sum(x.item() for x in losses) / len(losses)),)),
