@@ -41,12 +41,12 @@ def clip_by_stack(params: Any, max_norm: float, error_if_nonfinite: bool = False
 
 
 @torch.no_grad()
-def clip_foreach(params: Any, max_norm: float, error_if_nonfinite: bool = False) -> Tensor:
+def clip_foreach(params: Any, max_norm: float, error_if_nonfinite: bool = False) -> Any:
     if isinstance(params, Tensor):
         params = (params,)
     grads = [p.grad for p in params if p.grad is not None]
     if not grads:
-        return torch.zeros(())
+        return 0.0
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
     if error_if_nonfinite and (norm.isnan() or norm.isinf()):
         raise RuntimeError("not finite")

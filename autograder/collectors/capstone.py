@@ -55,8 +55,12 @@ class Momentum(torch.optim.Optimizer):
 
 
 def clip(case: Case, objects: Sequence[Any], record: Record) -> None:
-    """Call `clip_gradients`. Inputs: `params`; `calls`, each with `grads` (None: has none), `max_norm` and, where they are
-    given, `options` and `refuses` (a RuntimeError is right); `hand_over`: "list", "generator" or "tensor"; dtype, device."""
+    """Call `clip_gradients`.
+
+    Inputs: `params`; `calls`, each with `grads` (None: has none), `max_norm` and, where they are given, `options`, `refuses` (a
+    RuntimeError is right) and `as_tensor` (a Python number will not do); `hand_over`: "list", "generator" or "tensor"; dtype,
+    device.
+    """
     inputs, name = case.inputs, "clip_gradients"
     call = the_function(objects[0], name)
     dtype = inputs.get("dtype", "float64")
@@ -94,8 +98,8 @@ def _clip_once(
     if norm is None:
         raise ProtocolError("clip_gradients returned None; it should return the norm before clipping")
     record.array(f"{NORM}{where}", _number(norm, "The norm"))
-    kind = TENSOR if isinstance(norm, Tensor) else f"a Python {type(norm).__name__}"
-    record.first("what is returned", kind, TENSOR)
+    if script.get("as_tensor"):
+        record.fact("what is returned", TENSOR if isinstance(norm, Tensor) else f"a Python {type(norm).__name__}")
     for i, (p, pointer) in enumerate(zip(params, pointers, strict=True)):
         if pointer is None:
             left = p.grad is None

@@ -80,7 +80,9 @@ def _clip_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     return (
         case("above the limit", "norm and factor", _call(_gradients(rng), below), _call(_gradients(rng), 0.05)),
         case("below the limit", "norm and factor", _call(_gradients(rng), float(rng.uniform(1.5, 4)))),
-        case("parameters without a gradient", "edge cases", _call(_gradients(rng, lacks=(0, 2)), below)),
+        case(
+            "parameters without a gradient", "edge cases", _call(_gradients(rng, lacks=(0, 2)), below, as_tensor=True)
+        ),
         case("no gradients at all", "edge cases", {"grads": [None, None, None], "max_norm": 1.0}),
         case("gradients that are 0", "edge cases", {"grads": [0 * g for g in _gradients(rng)], "max_norm": 1.0}),
         case("a generator of parameters", "edge cases", _call(_gradients(rng), below), hand_over="generator"),
