@@ -82,7 +82,7 @@ def _is_due(done: int, steps: int, every: int, per_epoch: int, faults: Mapping[s
     if when == "before the step":
         return done == steps
     if when in ("each step", "never"):
-        return when == "each step"
+        return bool(when == "each step")
     if when == "at the end":
         return done == steps
     if when == "each epoch":
