@@ -279,7 +279,7 @@ STOPPING = CodeExercise(
 # --- capstone.resume ------------------------------------------------------------------------------------------------
 
 
-def _training(rng: Generator, hidden: bool) -> dict[str, Any]:
+def _training(rng: Generator, hidden: bool, every: int) -> dict[str, Any]:
     """A small classification; its epochs are shorter than the time between checkpoints, and do not divide it."""
     n, batch = (int(rng.integers(13, 19)), 4) if hidden else (14, 4)
     steps = int(rng.choice([16, 17, 18])) if hidden else 16
@@ -296,7 +296,7 @@ def _training(rng: Generator, hidden: bool) -> dict[str, Any]:
         "lrs": lrs,
         "steps": steps,
         "batch_size": batch,
-        "every": int(rng.choice([5, 7])) if hidden else 5,
+        "every": every,
         "seed": int(rng.integers(1, 10_000)),
     }
 
@@ -305,8 +305,14 @@ def _resume_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     def at(low: int, high: int, usual: int) -> int:
         return int(rng.integers(low, high + 1)) if hidden else usual
 
+    every = int(rng.choice([5, 7])) if hidden else 5
+
+    def saved_once(usual: int) -> int:
+        """A step between the first checkpoint and the second: what was never saved cannot be resumed."""
+        return at(every + 1, every + 4, usual)
+
     def case(name: str, group: str, *deaths: dict[str, Any], **more: Any) -> Case:
-        inputs = {**_training(rng, hidden), "deaths": list(deaths), **more}
+        inputs = {**_training(rng, hidden, every), "deaths": list(deaths), **more}
         lost = inputs["every"] * sum(death["how"] != "end" for death in deaths)
         says = (
             "In all its lives the program computed {count} steps; {at_most} are enough: those of the training, and at most "
@@ -333,7 +339,7 @@ def _resume_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         case(
             "killed twice after a step",
             "killed after a step",
-            {"how": "step", "at": at(6, 9, 7)},
+            {"how": "step", "at": saved_once(7)},
             {"how": "step", "at": at(6, 9, 8)},
         ),
         case(
@@ -345,19 +351,19 @@ def _resume_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         case(
             "killed while it writes",
             "killed while it writes",
-            {"how": "write", "at": at(6, 9, 6), "bytes": size},
+            {"how": "write", "at": saved_once(6), "bytes": size},
             {"how": "write", "at": at(1, 4, 3), "bytes": 2 * size},
         ),
         case(
             "killed between operations on files",
             "killed while it writes",
-            {"how": "move", "at": at(6, 9, 6), "number": 1},
+            {"how": "move", "at": saved_once(6), "number": 1},
             {"how": "move", "at": at(1, 4, 1), "number": 2},
         ),
         case(
             "killed while it writes to checkpoint.pt itself",
             "killed while it writes",
-            {"how": "copy", "at": at(6, 9, 6), "bytes": size},
+            {"how": "copy", "at": saved_once(6), "bytes": size},
         ),
         case("started again after the end", "training and checkpoints", {"how": "end"}),
     )
