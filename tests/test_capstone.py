@@ -10,6 +10,7 @@ import signal
 import sys
 import types
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -368,6 +369,29 @@ def test_a_passed_check_says_how_much_is_right(capsys: pytest.CaptureFixture[str
     told = capsys.readouterr().out
     assert re.search(r"9\d\.\d % right", told)
     assert "identical" not in told
+
+
+@pytest.mark.parametrize(
+    ("exercise_id", "objects", "name"),
+    [
+        ("capstone.fast_loop", (answers.loop(clip=torch.nn.utils.clip_grad_norm_),), "clip_grad_norm_"),
+        ("capstone.accuracy", (answers.program(optimizer=torch.optim.AdamW),), "torch.optim.AdamW"),
+        ("capstone.accuracy", (answers.program(optimizer=partial(torch.optim.SGD, momentum=0.9)),), "torch.optim.SGD"),
+    ],
+)
+def test_what_grading_leaves_out_is_refused_by_the_visible_check_and_works_again_afterwards(
+    exercise_id: str, objects: tuple[Any, ...], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(AssertionError, match="not passed"):
+        check(exercise_id, *objects)
+    told = capsys.readouterr().out
+    assert f"{name} is the reference here: write the update yourself" in told
+    assert "left_out" not in told
+    p = nn.Parameter(torch.ones(2))
+    p.grad = torch.ones(2)
+    torch.nn.utils.clip_grad_norm_([p], 1.0)
+    torch.optim.AdamW([p]).step()
+    torch.optim.SGD([p], lr=0.1).step()
 
 
 # --- CIFAR-10 -------------------------------------------------------------------------------------------------------
