@@ -21,6 +21,7 @@ from autograder import learner
 from autograder.diagnose import Diagnosis, diagnose
 from autograder.evidence import Evidence, collecting, gather
 from autograder.exercise import REGISTRY, Case, CodeExercise, Exercise, QuizExercise, UnknownExercise
+from autograder.grading.references import refused
 from autograder.manifest import manifest
 from autograder.render import BLUE, MIME, ORANGE, as_data, as_html, as_text, headline, panel
 from autograder.variants import own
@@ -119,15 +120,27 @@ def _decide(exercise: CodeExercise, objects: Sequence[Any], hidden: bool) -> tup
         cases += hidden_cases(exercise, exercise.public_seed)
     elif torch.cuda.is_available():
         cases += on_cuda(exercise)
-    evidence: list[Evidence] = []
-    for case in cases:
-        evidence.append(gather(case, objects))
-        problem = evidence[-1].problem
-        if problem is not None and problem.kind == "not_started":
-            evidence += [evidence[-1]] * (len(cases) - len(evidence))
-            break
+    with refused(_left_out(exercise.notebook)):  # as when the notebook is graded
+        evidence = _evidence(cases, objects)
     verdict = judge(exercise, cases, evidence, decided=hidden)
     return verdict, diagnose(exercise, cases, evidence, verdict)
+
+
+def _evidence(cases: Sequence[Case], objects: Sequence[Any]) -> list[Evidence]:
+    found: list[Evidence] = []
+    for case in cases:
+        found.append(gather(case, objects))
+        problem = found[-1].problem
+        if problem is not None and problem.kind == "not_started":
+            return found + [found[-1]] * (len(cases) - len(found))
+    return found
+
+
+@cache
+def _left_out(notebook: str) -> tuple[str, ...]:
+    """What no exercise of a notebook may use: it is graded in one process."""
+    exercises = (one for one in REGISTRY.values() if one.notebook == notebook and isinstance(one, CodeExercise))
+    return tuple(sorted({name for one in exercises for name in one.forbidden}))
 
 
 @cache

@@ -277,7 +277,7 @@ def student_frames(error: BaseException) -> tuple[Frame, ...]:
     folders = tuple(folder + os.sep for folder in _library_folders())
     frames = []
     for entry in traceback.extract_tb(error.__traceback__):
-        if not entry.filename.startswith((*folders, "<frozen")):
+        if not entry.filename.startswith((*folders, "<frozen", "<left out>")):
             source = entry.line or linecache.getline(entry.filename, entry.lineno or 0)
             frames.append(Frame(entry.name, entry.lineno or 0, source.strip()))
     return tuple(frames)

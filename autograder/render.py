@@ -49,14 +49,22 @@ def passed_line(verdict: Verdict) -> str:
     steps = sum(case.steps for case in cases)
     what = f"{_count(len(cases), 'case')}, {_count(steps, 'step')}" if steps else _count(len(cases), "case")
     where = " and ".join(dict.fromkeys(case.device for case in cases if case.device))
+    return (
+        f"Compared {verdict.compares}: {what} on {where}; {_agreement(verdict, cases)}. {verdict.seconds * 1e3:.0f} ms."
+    )
+
+
+def _agreement(verdict: Verdict, cases: Sequence[CaseVerdict]) -> str:
+    """How close the numbers are; where something is scored, how much of it is right."""
+    if verdict.score is not None:
+        return f"{100 * verdict.score:.1f} % right"
     worst: dict[str, float] = {}
     for case in cases:
         worst[case.dtype] = max(worst.get(case.dtype, 0.0), case.deviation)
-    agreement = ", ".join(
+    return ", ".join(
         f"{'identical' if gap == 0 else f'within {gap:.0e}'}{f' in {dtype}' if dtype else ''}"
         for dtype, gap in worst.items()
     )
-    return f"Compared {verdict.compares}: {what} on {where}; {agreement}. {verdict.seconds * 1e3:.0f} ms."
 
 
 def _count(number: int, noun: str) -> str:

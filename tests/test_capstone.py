@@ -5,11 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
+import sys
+import types
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import numpy as np
 import pytest
 import torch
@@ -25,6 +30,7 @@ from autograder.evidence import Record, decode, encode, gather
 from autograder.exercise import REGISTRY, Case, CodeExercise, Score
 from autograder.grading.packing import pack, unpack
 from autograder.misconceptions import capstone as bank
+from autograder.misconceptions import capstone_loop as loops
 from autograder.misconceptions import capstone_runs as runs
 from autograder.verdict import expected_evidence, hidden_cases, judge_case, visible_cases
 
@@ -113,6 +119,33 @@ def test_every_right_clip_agrees_with_torch_on_random_models() -> None:
             torch.testing.assert_close(results[0], results[1], rtol=1e-5, atol=1e-6)
 
 
+def test_the_reference_step_is_the_clipped_gradient_of_all_micro_batches_together() -> None:
+    generator = torch.Generator().manual_seed(0)
+    batches = [(torch.randn(4, 3, generator=generator), torch.randn(4, 2, generator=generator)) for _ in range(3)]
+    start, loss_fn = nn.Linear(3, 2), nn.functional.mse_loss
+    ends = []
+    for together in (False, True):
+        model = nn.Linear(3, 2)
+        model.load_state_dict(start.state_dict())
+        opt = torch.optim.SGD(model.parameters(), lr=0.1)
+        if together:
+            X, y = (torch.cat(parts) for parts in zip(*batches, strict=True))
+            loss_fn(model(X), y).backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 0.3)
+            opt.step()
+        else:
+            bank.reference_step(model, loss_fn, batches, opt, 0.3, scale=512.0)
+        ends.append(model.weight.detach())
+    torch.testing.assert_close(ends[0], ends[1])
+    assert not torch.equal(ends[0], start.weight)
+
+
+def test_an_infinite_norm_without_nan_is_what_the_case_holds() -> None:
+    found = expected_evidence(exercise("capstone.clip"), case_of("capstone.clip", "a step whose gradient is inf"))
+    assert np.isposinf(found.arrays["norm before clipping"][2])
+    assert np.isfinite(found.arrays["parameter 0"]).all()
+
+
 # --- capstone.resume ------------------------------------------------------------------------------------------------
 
 
@@ -180,6 +213,15 @@ def test_where_no_process_can_be_forked_deaths_are_exceptions(monkeypatch: pytes
     case = case_of("capstone.resume", "killed twice after a step")
     wrong = gather(case, (answers.trainer(skips="opt"),))
     assert not judge_case(case, wrong, expected_evidence(found, case)).passed
+
+
+def test_a_step_outside_the_schedule_is_named_in_the_words_of_the_exercise() -> None:
+    found = gather(case_of("capstone.resume", "never interrupted"), (answers.trainer(lr_step=lambda t, start: t + 1),))
+    assert found.problem is not None
+    assert (found.problem.type, found.problem.message) == (
+        "ValueError",
+        "lr_at was asked for step 16; steps are 0 … 15",
+    )
 
 
 def test_a_program_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,6 +361,101 @@ def test_a_tuned_program_reaches_every_threshold_with_room_and_an_untuned_one_no
     assert share(answers.program(answers._perceptron, lr=1e-3, normalise=False, falling=False)) < lowest
 
 
+def test_a_passed_check_says_how_much_is_right(capsys: pytest.CaptureFixture[str]) -> None:
+    def nearest(train_x: Any, train_y: Any, test_x: Any, budget: int, generator: Any) -> Any:
+        return train_y[torch.cdist(test_x, train_x).argmin(1)]
+
+    check("capstone.accuracy", nearest)
+    told = capsys.readouterr().out
+    assert re.search(r"9\d\.\d % right", told)
+    assert "identical" not in told
+
+
+@pytest.mark.parametrize(
+    ("exercise_id", "objects", "name"),
+    [
+        ("capstone.fast_loop", (answers.loop(clip=torch.nn.utils.clip_grad_norm_),), "clip_grad_norm_"),
+        ("capstone.accuracy", (answers.program(optimizer=torch.optim.AdamW),), "torch.optim.AdamW"),
+        ("capstone.accuracy", (answers.program(optimizer=partial(torch.optim.SGD, momentum=0.9)),), "torch.optim.SGD"),
+    ],
+)
+def test_what_grading_leaves_out_is_refused_by_the_visible_check_and_works_again_afterwards(
+    exercise_id: str, objects: tuple[Any, ...], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(AssertionError, match="not passed"):
+        check(exercise_id, *objects)
+    told = capsys.readouterr().out
+    assert f"{name} is the reference here: write the update yourself" in told
+    assert "left_out" not in told
+    p = nn.Parameter(torch.ones(2))
+    p.grad = torch.ones(2)
+    torch.nn.utils.clip_grad_norm_([p], 1.0)
+    torch.optim.AdamW([p]).step()
+    torch.optim.SGD([p], lr=0.1).step()
+
+
+# --- CIFAR-10 -------------------------------------------------------------------------------------------------------
+
+
+def cifar_cell(root: Path, device: str, wanted: bool) -> dict[str, Any]:
+    """Run the cell; returns its names."""
+    notebook = nbformat.read(root / "source" / "09_capstone" / "09_capstone.ipynb", as_version=4)
+    source = next(cell.source for cell in notebook.cells if cell.id == "cifar")
+    assert source.count("wanted = False") == 1
+    names: dict[str, Any] = {"torch": torch, "nn": nn, "device": torch.device(device), "done": lambda *_: True}
+    names["train_loop"] = answers.loop_with_sum
+    exec(source.replace("wanted = False", f"wanted = {wanted}"), names)
+    return names
+
+
+@pytest.mark.parametrize(
+    ("device", "wanted", "says"),
+    [
+        ("cpu", False, "set wanted = True"),
+        ("cpu", True, "it needs a CUDA device, and this notebook runs on cpu"),
+        ("cuda", True, "torchvision"),
+    ],
+)
+def test_without_what_it_needs_the_cifar_cell_says_one_line_and_goes_on(
+    root: Path,
+    device: str,
+    wanted: bool,
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, "torchvision", None)  # as where it is not installed
+    cifar_cell(root, device, wanted)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("CIFAR-10 is left out: ")
+    assert says in line
+
+
+def test_pictures_of_torchvisions_interface_are_trained_on(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What torchvision.datasets.CIFAR10 has: `data`, uint8 of shape (N, 32, 32, 3), and `targets`, a list of int."""
+
+    class Pictures:
+        def __init__(self, place: str, train: bool = True, transform: Any = None, download: bool = False) -> None:
+            rng = np.random.default_rng(train)
+            self.targets = [i % 10 for i in range(60 if train else 20)]
+            self.data = rng.integers(0, 40, (len(self.targets), 32, 32, 3), dtype=np.uint8)
+            for picture, target in zip(self.data, self.targets, strict=True):
+                picture[3 * target : 3 * target + 3] = 255  # a bright stripe tells the class
+
+    package = types.ModuleType("torchvision")
+    package.datasets = types.SimpleNamespace(CIFAR10=Pictures)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torchvision", package)
+    names = cifar_cell(root, "cpu", wanted=False)
+    capsys.readouterr()
+    torch.manual_seed(0)
+    names["train_on"](*names["load_cifar10"](), epochs=2, batch_size=20, log_every=2)
+    found = re.fullmatch(r"loss (\S+) → (\S+) in 6 steps; test accuracy (\S+) %\n", capsys.readouterr().out)
+    assert found is not None
+    assert float(found[2]) < float(found[1])
+
+
 # --- the simulators without faults ----------------------------------------------------------------------------------
 
 
@@ -328,7 +465,7 @@ def test_a_tuned_program_reaches_every_threshold_with_room_and_an_untuned_one_no
         ("capstone.clip", bank.clip_objects({})),
         ("capstone.early_stopping", bank.stopping_objects({})),
         ("capstone.resume", runs.resume_objects({})),
-        ("capstone.fast_loop", bank.loop_objects({})),
+        ("capstone.fast_loop", loops.loop_objects({})),
     ],
 )
 def test_the_simulators_without_faults_are_right(exercise_id: str, objects: Any) -> None:

@@ -172,6 +172,19 @@ def test_intervals_are_students_t() -> None:
     assert np.isnan(plotting.interval([1.0])[1])
 
 
+def test_a_logarithmic_band_stays_above_zero_where_a_plain_one_does_not() -> None:
+    values = torch.tensor([[1e-2, 1.0, 1e4]] * 30)
+    lowest = []
+    for logarithmic in (False, True):
+        _, (ax,) = plotting.panels("one")
+        plotting.band(ax, values, "runs", 0, smooth=5, logarithmic=logarithmic)
+        lowest.append(ax.collections[0].get_paths()[0].vertices[:, 1].min())
+        line = ax.get_lines()[0].get_ydata()
+        assert line[0] == pytest.approx(100 ** (1 / 3) if logarithmic else (1e-2 + 1.0 + 1e4) / 3)
+        matplotlib.pyplot.close(ax.figure)
+    assert lowest[0] < 0 < lowest[1]
+
+
 @pytest.mark.parametrize("steps", [25, 30, 31])
 def test_a_band_ends_where_its_line_ends(steps: int) -> None:
     fig, (ax,) = plotting.panels("A band")

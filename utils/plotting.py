@@ -74,18 +74,23 @@ def interval(values: torch.Tensor | Array | Sequence[float]) -> tuple[float, flo
     return float(array.mean()), float(t * array.std(ddof=1) / n**0.5)
 
 
-def band(ax: Axes, values: torch.Tensor, label: str, index: int, smooth: int = 25) -> None:
-    """Draw runs (steps, members): the mean as a line, its 95 % interval as a band; a moving average over steps."""
+def band(ax: Axes, values: torch.Tensor, label: str, index: int, smooth: int = 25, logarithmic: bool = False) -> None:
+    """Draw runs (steps, members): the mean as a line, its 95 % interval as a band; a moving average over steps.
+
+    `logarithmic`: mean and interval of the logarithms, for a logarithmic axis; on it, a plain interval of runs that spread
+    over decades would reach below 0.
+    """
     array = np.asarray(values, dtype=float)
     kernel = np.ones(smooth) / smooth
     rows = np.stack([np.convolve(run, kernel, mode="valid") for run in array.T])
+    rows, back = (np.log(rows), np.exp) if logarithmic else (rows, np.asarray)
     mean = rows.mean(0)
     at = np.unique(np.r_[0 : len(mean) : 10, len(mean) - 1])
     half = np.array([interval(rows[:, i])[1] for i in at])
     x = np.arange(len(mean)) + smooth
     colour = CYCLE[index % len(CYCLE)]
-    ax.plot(x, mean, color=colour, linestyle=LINES[index % len(LINES)], label=label)
-    ax.fill_between(x[at], mean[at] - half, mean[at] + half, color=colour, alpha=0.18, linewidth=0)
+    ax.plot(x, back(mean), color=colour, linestyle=LINES[index % len(LINES)], label=label)
+    ax.fill_between(x[at], back(mean[at] - half), back(mean[at] + half), color=colour, alpha=0.18, linewidth=0)
 
 
 def contours(ax: Axes, surface: Surface, levels: int = 18) -> None:

@@ -41,12 +41,12 @@ def clip_by_stack(params: Any, max_norm: float, error_if_nonfinite: bool = False
 
 
 @torch.no_grad()
-def clip_foreach(params: Any, max_norm: float, error_if_nonfinite: bool = False) -> Tensor:
+def clip_foreach(params: Any, max_norm: float, error_if_nonfinite: bool = False) -> Any:
     if isinstance(params, Tensor):
         params = (params,)
     grads = [p.grad for p in params if p.grad is not None]
     if not grads:
-        return torch.zeros(())
+        return 0.0
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
     if error_if_nonfinite and (norm.isnan() or norm.isinf()):
         raise RuntimeError("not finite")
@@ -54,7 +54,7 @@ def clip_foreach(params: Any, max_norm: float, error_if_nonfinite: bool = False)
     return norm
 
 
-def clip_with_floats(params: Any, max_norm: float, error_if_nonfinite: bool = False) -> float:
+def clip_with_floats(params: Any, max_norm: float, error_if_nonfinite: bool = False) -> Tensor:
     """In Python numbers, only when the limit is exceeded, and without torch's 1e-6."""
     params = [params] if isinstance(params, Tensor) else list(params)
     total = 0.0
@@ -68,7 +68,7 @@ def clip_with_floats(params: Any, max_norm: float, error_if_nonfinite: bool = Fa
         for p in params:
             if p.grad is not None:
                 p.grad *= max_norm / norm
-    return norm
+    return torch.tensor(norm)
 
 
 def clip_concatenated(params: Any, max_norm: float, error_if_nonfinite: bool = False) -> Tensor:
@@ -83,8 +83,22 @@ def clip_concatenated(params: Any, max_norm: float, error_if_nonfinite: bool = F
     return norm
 
 
-def step_with(clip: Clip, **where: Any) -> Callable[..., Any]:
-    """A right `clipped_step` around a clip; `where` names the places at which the mutants differ."""
+@torch.no_grad()
+def _unscale(model: nn.Module, scale: float) -> None:
+    for p in model.parameters():
+        if p.grad is not None:
+            p.grad /= scale
+
+
+def step_with(
+    clip: Clip,
+    loss_factor: Callable[[float], float] = lambda scale: scale,
+    unscale: Callable[[nn.Module, float], None] = _unscale,
+    each: Callable[[nn.Module, float], Any] = lambda model, max_norm: None,
+    makes_step: Callable[[Any], bool] = math.isfinite,
+    batches: Callable[[Any], Any] = lambda micro_batches: micro_batches,
+) -> Callable[..., Any]:
+    """A right `clipped_step` around a clip; the mutants differ in the other arguments."""
 
     def clipped_step(
         model: nn.Module,
@@ -95,13 +109,13 @@ def step_with(clip: Clip, **where: Any) -> Callable[..., Any]:
         scale: float = 1.0,
     ) -> Any:
         opt.zero_grad()
+        micro_batches, factor = batches(micro_batches), loss_factor(scale)
         for X, y in micro_batches:
-            (scale * loss_fn(model(X), y) / len(micro_batches)).backward()
-        for p in model.parameters():
-            if p.grad is not None:
-                p.grad /= scale
+            (factor * loss_fn(model(X), y) / len(micro_batches)).backward()
+            each(model, max_norm)
+        unscale(model, factor)
         norm = clip(model.parameters(), max_norm)
-        if math.isfinite(norm):
+        if makes_step(norm):
             opt.step()
         return norm
 
@@ -147,6 +161,62 @@ def step_one_backward(
     return norm
 
 
+def _as_float(params: Any, max_norm: float, error_if_nonfinite: bool = False) -> float:
+    return float(clip_by_stack(params, max_norm, error_if_nonfinite))
+
+
+def _looks_for(bad: Callable[[Tensor], Tensor]) -> Clip:
+    def clip(params: Any, max_norm: float, error_if_nonfinite: bool = False) -> Tensor:
+        params = [params] if isinstance(params, Tensor) else list(params)
+        flat = [p.grad.flatten() for p in params if p.grad is not None]
+        norm = torch.cat(flat).norm() if flat else torch.zeros(())
+        if error_if_nonfinite and bad(norm):
+            raise RuntimeError("bad norm")
+        return clip_by_stack(params, max_norm)
+
+    return clip
+
+
+def _raises_last(params: Any, max_norm: float, error_if_nonfinite: bool = False) -> Tensor:
+    norm = clip_by_stack(params, max_norm)
+    if error_if_nonfinite and not norm.isfinite():
+        raise RuntimeError(f"norm {norm}")
+    return norm
+
+
+def _unscale_all(model: nn.Module, scale: float) -> None:
+    for p in model.parameters():
+        p.grad.div_(scale)  # type: ignore[union-attr]
+
+
+@torch.no_grad()
+def _unscale_all_by_operator(model: nn.Module, scale: float) -> None:
+    for p in model.parameters():
+        p.grad /= scale
+
+
+def _joined(micro_batches: Sequence[Pair]) -> list[Pair]:
+    inputs, targets = zip(*micro_batches, strict=True)
+    return [(torch.cat(inputs), torch.cat(targets))]
+
+
+def _step_clips_each(
+    model: nn.Module, loss_fn: LossFn, micro_batches: Any, opt: Any, max_norm: float, scale: float = 1.0
+) -> Any:
+    opt.zero_grad()
+    for X, y in micro_batches:
+        (scale * loss_fn(model(X), y) / len(micro_batches)).backward()
+        norm = clip_by_stack(model.parameters(), max_norm)
+    _unscale(model, scale)
+    if torch.isfinite(norm):
+        opt.step()
+    return norm
+
+
+def _not_nan(norm: Any) -> bool:
+    return not torch.as_tensor(norm).isnan()
+
+
 @torch.no_grad()
 def _each_by_itself(params: Any, max_norm: float, error_if_nonfinite: bool = False) -> Tensor:
     params = [params] if isinstance(params, Tensor) else list(params)
@@ -179,7 +249,10 @@ def _by_value(params: Any, max_norm: float, error_if_nonfinite: bool = False) ->
 @torch.no_grad()
 def _always(params: Any, max_norm: float, error_if_nonfinite: bool = False) -> Tensor:
     params = [params] if isinstance(params, Tensor) else list(params)
-    norm = clip_concatenated(params, math.inf, error_if_nonfinite)
+    squares = [(p.grad**2).sum() for p in params if p.grad is not None]
+    norm = torch.stack(squares).sum().sqrt() if squares else torch.tensor(0.0)
+    if error_if_nonfinite and not norm.isfinite():
+        raise RuntimeError("not finite")
     for p in params:
         if p.grad is not None:
             p.grad *= max_norm / (norm + 1e-6)
@@ -489,8 +562,12 @@ def trainer(
     first: Callable[[int], int] = lambda step: step,
     lr_step: Callable[[int, int], int] = lambda t, start: t,
     due: Callable[[int, int, int], bool] = lambda done, every, steps: done % every == 0 or done == steps,
+    draw: Callable[[int, torch.Generator], Tensor] = lambda n, generator: torch.randperm(n, generator=generator),
+    length: Callable[[int, int], int] = lambda n, batch_size: n // batch_size,
+    groups: slice = slice(None),
+    prepare: Callable[[nn.Module], Any] = lambda model: None,
 ) -> Callable[..., None]:
-    """A student's `train`; `skips` is what is not restored."""
+    """A student's `train`; `skips` is what is not restored, `groups` are those that get an lr."""
 
     def train(
         folder: Path,
@@ -520,12 +597,13 @@ def trainer(
             ):
                 if name != skips:
                     put(saved[name])
-        per_epoch = len(X) // batch_size
+        prepare(model)
+        per_epoch = length(len(X), batch_size)
         for t in range(start, steps):
             position = t % per_epoch
             if position == 0 or len(order) == 0:
-                order = torch.randperm(len(X), generator=generator)
-            for group in opt.param_groups:
+                order = draw(len(X), generator)
+            for group in opt.param_groups[groups]:
                 group["lr"] = lr_at(lr_step(t, start))
             batch = order[position * batch_size :][:batch_size]
             opt.zero_grad()
@@ -630,6 +708,8 @@ def loop(
     first: int = 1,
     zero: bool = True,
     when: str = "before",
+    through: Callable[[Any], Iterable[Pair]] = lambda batches: batches,
+    keep: Callable[[Tensor], Tensor] = Tensor.detach,
 ) -> Callable[..., Any]:
     """A student's loop, which keeps the losses since the last entry in a list."""
 
@@ -637,7 +717,7 @@ def loop(
         model: nn.Module, loss_fn: LossFn, opt: Any, batches: Any, *, max_norm: float, log_every: int
     ) -> Any:
         log, losses = [], list[Tensor]()
-        for t, (X, y) in enumerate(batches, first):
+        for t, (X, y) in enumerate(through(batches), first):
             if zero:
                 model.zero_grad()
             loss = loss_fn(model(X), y)
@@ -648,7 +728,7 @@ def loop(
             opt.step()
             if when == "after":
                 clip(model.parameters(), max_norm)
-            losses.append(loss.detach())
+            losses.append(keep(loss))
             if len(losses) == log_every:
                 log.append((t, entry(losses)))
                 losses.clear()
@@ -682,7 +762,7 @@ def loop_with_grad(
     model: nn.Module, loss_fn: LossFn, opt: Any, batches: Iterable[Pair], *, max_norm: float, log_every: int
 ) -> Any:
     """Gradients by torch.autograd.grad, and the norm by concatenation."""
-    params, log, window = list(model.parameters()), [], 0
+    params, log, window = [p for p in model.parameters() if p.requires_grad], [], 0
     mean: Any = 0.0
     for t, (X, y) in enumerate(batches, start=1):
         loss = loss_fn(model(X), y)
@@ -709,6 +789,32 @@ def _clip_with_if(params: Iterable[Tensor], max_norm: float) -> None:
     norm = torch.stack(torch._foreach_norm(grads)).norm()
     if norm > max_norm:
         torch._foreach_mul_(grads, max_norm / norm)
+
+
+def _clip_all(params: Iterable[Tensor], max_norm: float) -> None:
+    grads = [p.grad for p in params]
+    norm = torch.stack(torch._foreach_norm(grads)).norm()  # type: ignore[arg-type]
+    torch._foreach_mul_(grads, (max_norm / (norm + 1e-6)).clamp(max=1))  # type: ignore[arg-type]
+
+
+def _by_index(batches: Any) -> Iterable[Pair]:
+    return [batches[i] for i in range(len(batches))]
+
+
+def loop_with_graphs(
+    model: nn.Module, loss_fn: LossFn, opt: Any, batches: Iterable[Pair], *, max_norm: float, log_every: int
+) -> Any:
+    params, log, total = list(model.parameters()), [], torch.tensor(0.0)
+    for t, (X, y) in enumerate(batches, start=1):
+        opt.zero_grad()
+        loss = loss_fn(model(X), y)
+        loss.backward()  # type: ignore[no-untyped-call]
+        clip_foreach(params, max_norm)
+        opt.step()
+        total = loss if t % log_every == 1 % log_every else total + loss
+        if t % log_every == 0:
+            log.append((t, total.item() / log_every))
+    return log
 
 
 def _no_clip(params: Iterable[Tensor], max_norm: float) -> None:
@@ -861,6 +967,23 @@ MUTANTS: Mutants = {
         ("C32", "never unscales", (clip_by_stack, _step_unscaled_never)),
         ("C35", "no zero_grad", (clip_by_stack, _step_keeps_old)),
         ("C37", "steps with nan", (clip_by_stack, _step_always)),
+        ("C1", "each gradient by itself, the step by a right clip", (_each_by_itself, _RIGHT)),
+        ("C5", "always scaled, the step by a right clip", (_always, _RIGHT)),
+        (
+            "C30",
+            "clips what is there so far, and at the end",
+            (clip_by_stack, step_with(clip_by_stack, each=lambda model, g: clip_by_stack(model.parameters(), g))),
+        ),
+        ("C30", "clips what is there so far", (clip_by_stack, _step_clips_each)),
+        ("C120", "float", (_as_float, step_with(_as_float))),
+        ("C121", "isnan", (_looks_for(torch.isnan), _RIGHT)),
+        ("C121", "isinf", (_looks_for(torch.isinf), _RIGHT)),
+        ("C122", "raises last", (_raises_last, _RIGHT)),
+        ("C123", "not isnan", (clip_by_stack, step_with(clip_by_stack, makes_step=_not_nan))),
+        ("C124", "div_ of None", (clip_by_stack, step_with(clip_by_stack, unscale=_unscale_all))),
+        ("C124", "None /= scale", (clip_by_stack, step_with(clip_by_stack, unscale=_unscale_all_by_operator))),
+        ("C125", "scale unused", (clip_by_stack, step_with(clip_by_stack, loss_factor=lambda scale: 1.0))),
+        ("C126", "torch.cat", (clip_by_stack, step_with(clip_by_stack, batches=_joined))),
     ),
     "capstone.early_stopping": (
         ("C40", "state_dict as it is", (_SharedState,)),
@@ -892,6 +1015,13 @@ MUTANTS: Mutants = {
         ("C102", "not at the end", (trainer(due=lambda done, every, steps: done % every == 0),)),
         ("C103", "always", (trainer(due=lambda done, every, steps: True),)),
         ("C105", "no weights", (trainer(skips="model"),)),
+        ("C101", "lr_at never asked", (trainer(groups=slice(0)),)),
+        ("C131", "lr_at(t + 1)", (trainer(lr_step=lambda t, start: t + 1),)),
+        ("C132", "no file", (trainer(due=lambda done, every, steps: False),)),
+        ("C133", "ceil", (trainer(length=lambda n, batch_size: math.ceil(n / batch_size)),)),
+        ("C134", "randperm without generator", (trainer(draw=lambda n, generator: torch.randperm(n)),)),
+        ("C135", "eval", (trainer(prepare=nn.Module.eval),)),
+        ("C136", "param_groups[0]", (trainer(groups=slice(1)),)),
     ),
     "capstone.fast_loop": (
         ("C70", "item for every loss", (loop(entry=lambda losses: sum(x.item() for x in losses) / len(losses)),)),
@@ -902,6 +1032,11 @@ MUTANTS: Mutants = {
         ("C77", "no zero_grad", (loop(zero=False),)),
         ("C78", "no clip", (loop(clip=_no_clip),)),
         ("C78", "after the step", (loop(when="after"),)),
+        ("C127", "no filter", (loop(clip=_clip_all),)),
+        ("C128", "range(len(batches))", (loop(through=_by_index),)),
+        ("C129", "list(batches)", (loop(through=list),)),
+        ("C130", "total + loss", (loop_with_graphs,)),
+        ("C130", "losses in a list", (loop(keep=lambda loss: loss),)),
     ),
     "capstone.accuracy": (
         ("C110", "raw inputs", (program(_perceptron, lr=1e-3, normalise=False, falling=False),)),

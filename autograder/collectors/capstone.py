@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -54,8 +55,12 @@ class Momentum(torch.optim.Optimizer):
 
 
 def clip(case: Case, objects: Sequence[Any], record: Record) -> None:
-    """Call `clip_gradients`. Inputs: `params`; `calls`, each with `grads` (None: has none), `max_norm` and, where they are
-    given, `options` and `refuses` (a RuntimeError is right); `hand_over`: "list", "generator" or "tensor"; dtype, device."""
+    """Call `clip_gradients`.
+
+    Inputs: `params`; `calls`, each with `grads` (None: has none), `max_norm` and, where they are given, `options`, `refuses` (a
+    RuntimeError is right) and `as_tensor` (a Python number will not do); `hand_over`: "list", "generator" or "tensor"; dtype,
+    device.
+    """
     inputs, name = case.inputs, "clip_gradients"
     call = the_function(objects[0], name)
     dtype = inputs.get("dtype", "float64")
@@ -84,12 +89,17 @@ def _clip_once(
     options = dict(script.get("options", {}))
     check_call(call, "clip_gradients", "(params, max_norm, error_if_nonfinite=False)", given, 1.0, **options)
     if script.get("refuses"):
-        record.fact(f"gradients that are not finite{where}", _outcome(call, given, script["max_norm"], options))
+        record.fact(f"a norm that is not finite{where}", _outcome(call, given, script["max_norm"], options))
+        for i, p in enumerate(params):
+            if p.grad is not None:
+                record.array(f"gradient {i} after the refusal{where}", p.grad)
         return
     norm = call(given, script["max_norm"], **options)
     if norm is None:
         raise ProtocolError("clip_gradients returned None; it should return the norm before clipping")
     record.array(f"{NORM}{where}", _number(norm, "The norm"))
+    if script.get("as_tensor"):
+        record.fact("what is returned", TENSOR if isinstance(norm, Tensor) else f"a Python {type(norm).__name__}")
     for i, (p, pointer) in enumerate(zip(params, pointers, strict=True)):
         if pointer is None:
             left = p.grad is None
@@ -99,6 +109,9 @@ def _clip_once(
             raise ProtocolError(f"clip_gradients set the .grad of parameter {i} to None")
         record.array(f"gradient {i}{where}", p.grad)
         record.first("the gradients", IN_PLACE if id(p.grad) == pointer else "replaced by new tensors", IN_PLACE)
+
+
+TENSOR = "a 0-dim tensor"
 
 
 def _number(value: object, what: str) -> object:
@@ -128,26 +141,53 @@ def _outcome(call: Callable[..., Any], given: Any, max_norm: float, options: Map
 def clipped_step(case: Case, objects: Sequence[Any], record: Record) -> None:
     """Call `clipped_step` (the second object) once per entry of `steps`, a list of micro-batches `{"X", "y"}`.
 
-    Further inputs: `weights` of the network, lr, max_norm, scale, `stale` (is there a gradient from before?).
+    Further inputs: `weights` of the network, lr, max_norm, scale, `stale` (is there a gradient from before?), `frozen` (the
+    numbers of parameters that do not require a gradient).
     """
     inputs, name = case.inputs, "clipped_step"
     call = the_function(objects[1], name)
     model = network(inputs["weights"])
     opt = Momentum(model.parameters(), lr=inputs["lr"])
-    if inputs.get("stale"):
-        for p in model.parameters():
+    for i, p in enumerate(model.parameters()):
+        p.requires_grad_(i not in inputs.get("frozen", ()))
+        if inputs.get("stale"):
             p.grad = torch.ones_like(p)
     _rows(record, model)
     record.row(NORM, 0.0)
     for micro_batches in inputs["steps"]:
         pairs = [(torch.tensor(part["X"]), torch.tensor(part["y"])) for part in micro_batches]
-        arguments = (model, squared_error, pairs, opt, inputs["max_norm"])
+        loss_fn = _WatchedLoss(record, pairs, inputs.get("scale"))
+        arguments = (model, loss_fn, pairs, opt, inputs["max_norm"])
         check_call(call, name, "(model, loss_fn, micro_batches, opt, max_norm, scale=1.0)", *arguments, scale=1.0)
         norm = call(*arguments, **({"scale": inputs["scale"]} if "scale" in inputs else {}))
         if norm is None:
             raise ProtocolError(f"{name} returned None; it should return the norm before clipping")
         record.row(NORM, _number(norm, "The norm"))
         _rows(record, model)
+
+
+AT_ONCE, SCALED = "examples that go through the model at once", "the loss during backward"
+_ONE_BY_ONE, _BY_SCALE = "those of one micro-batch", "multiplied by `scale`"
+
+
+class _WatchedLoss:
+    """The squared error; notes how many examples come at once, and by which factor the loss is multiplied."""
+
+    def __init__(self, record: Record, pairs: Sequence[tuple[Tensor, Tensor]], scale: float | None) -> None:
+        self._record, self._size, self._scale = record, len(pairs[0][1]), scale
+        # divided by the number of micro-batches before backward or after it: both are right
+        self._least = (scale or 0.0) / len(pairs) * (1 - 1e-6)
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        found = _ONE_BY_ONE if len(targets) == self._size else f"{len(targets)}, several micro-batches"
+        self._record.first(AT_ONCE, found, _ONE_BY_ONE)
+        loss = squared_error(outputs, targets)
+        if self._scale is not None and loss.requires_grad:
+            loss.register_hook(self._arrives)  # type: ignore[no-untyped-call]
+        return loss
+
+    def _arrives(self, gradient: Tensor) -> None:
+        self._record.first(SCALED, _BY_SCALE if float(gradient) >= self._least else "as it is", _BY_SCALE)
 
 
 def network(weights: Sequence[Array], here: Place | None = None, dtype: str = "float64") -> nn.Sequential:
@@ -263,8 +303,9 @@ def fast_loop(case: Case, objects: Sequence[Any], record: Record) -> None:
     """Call `train_loop` on a counted device, with a small network and with a deep one.
 
     Inputs: `weights` (of the deep network; `few` of the arrays make the small one), `batches` of `{"X", "y"}`, lr, max_norm,
-    log_every. Launches of forward and backward, which are the model's own, are measured alone and subtracted. In a case
-    without "counted" the loop runs on the CPU.
+    log_every, `frozen` (the numbers of parameters that do not require a gradient), `as_generator`. Launches of forward and
+    backward, which are the model's own, are measured alone and subtracted. In a case without "counted" the loop runs on the
+    CPU.
     """
     call = the_function(objects[0], "train_loop")
     inputs = case.inputs
@@ -282,14 +323,36 @@ def fast_loop(case: Case, objects: Sequence[Any], record: Record) -> None:
         _loop_facts(record, inputs, few, many)
 
 
-class _Once:
-    """Batches to be gone through once: an iterable without length or index."""
+ASKED, _IN_TURN = "batches are asked for", "one at a time"
+GRAPHS, _FREED = "graphs of earlier steps", "given up"
+#: A batch fetched in advance, or the last loss under its name, are nobody's mistake.
+_ALLOWANCE = 2
 
-    def __init__(self, batches: list[tuple[Tensor, Tensor]]) -> None:
-        self._left = iter(batches)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return self._left
+class _Identity(torch.autograd.Function):
+    """Does nothing. Its node in the graph is a Python object, so one can see when the graph is gone."""
+
+    @staticmethod
+    def forward(ctx: Any, loss: Tensor) -> Tensor:
+        return loss.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient
+
+
+class _GraphsOfLosses:
+    """The squared error; notes whether the graphs of many earlier losses are still alive."""
+
+    def __init__(self, record: Record) -> None:
+        self._record, self._nodes = record, list[Any]()
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        alive = sum(node() is not None for node in self._nodes)
+        self._record.first(GRAPHS, "kept" if alive > _ALLOWANCE else _FREED, _FREED)
+        loss: Tensor = _Identity.apply(squared_error(outputs, targets))  # type: ignore[no-untyped-call]
+        self._nodes.append(weakref.ref(loss.grad_fn))
+        return loss
 
 
 class _Loop:
@@ -299,13 +362,25 @@ class _Loop:
         self.inputs, self.here, self.call = inputs, here, call
         self.dtype = inputs.get("dtype", "float64")
         self.model = network(weights, here, self.dtype)
-        self.opt = Momentum(self.model.parameters(), lr=inputs["lr"])
+        for i, p in enumerate(self.model.parameters()):
+            p.requires_grad_(i not in inputs.get("frozen", ()))
+        self.steps = 0
+        self.opt = Momentum(self.model.parameters(), lr=inputs["lr"], watch=self._after_step)
         width = weights[-1].shape[0]
         self.batches = [
             (here.tensor(part["X"], self.dtype), here.tensor(part["y"][:, :width], self.dtype))
             for part in inputs["batches"]
         ]
         self.own = self.all = Section()
+
+    def _after_step(self) -> None:
+        self.steps += 1
+
+    def _in_turn(self, record: Record) -> Iterator[tuple[Tensor, Tensor]]:
+        for number, batch in enumerate(self.batches):
+            found = _IN_TURN if number - self.steps <= _ALLOWANCE else "far ahead of the steps"
+            record.first(ASKED, found, _IN_TURN)
+            yield batch
 
     def play(self, record: Record) -> None:
         counter = self.here.counter
@@ -316,8 +391,9 @@ class _Loop:
                 squared_error(self.model(X), y).backward()  # type: ignore[no-untyped-call]
             self.model.zero_grad()
         _rows(record, self.model)
-        batches = _Once(self.batches) if self.inputs.get("as_generator") else self.batches
-        arguments = (self.model, squared_error, self.opt, batches)
+        batches = self._in_turn(record) if self.inputs.get("as_generator") else self.batches
+        loss_fn = squared_error if counter else _GraphsOfLosses(record)
+        arguments = (self.model, loss_fn, self.opt, batches)
         options = {"max_norm": self.inputs["max_norm"], "log_every": self.inputs["log_every"]}
         usage = "(model, loss_fn, opt, batches, *, max_norm, log_every)"
         check_call(self.call, "train_loop", usage, *arguments, **options)

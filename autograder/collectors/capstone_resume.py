@@ -38,6 +38,7 @@ from autograder.exercise import Case
 
 UNINTERRUPTED, RESUMED = "uninterrupted", "killed and resumed"
 STEPS = "steps that were computed in all"
+WRITTEN = "checkpoint.pt"
 SAVED = "steps after which checkpoint.pt is new"
 ARRAYS = ("weight vector", "momentum buffer", "generator", "random state", "lr")
 #: Of these, what nobody draws from any more once the training is complete.
@@ -66,7 +67,9 @@ def killed_training(case: Case, objects: Sequence[Any], record: Record) -> None:
         for name, array in life.ends().items():
             record.array(f"{UNINTERRUPTED} {name}", array)
     if not inputs["deaths"]:
-        record.fact(SAVED, ", ".join(map(str, life.saved)) or "none: there is no such file")
+        record.fact(WRITTEN, "there" if life.saved else "never written")
+        if life.saved:
+            record.fact(SAVED, ", ".join(map(str, life.saved)))
         return
     with tempfile.TemporaryDirectory() as folder:
         ends, steps = _lives(train, inputs, Path(folder))
@@ -87,7 +90,8 @@ class _Life:
         rng = np.random.default_rng([inputs["seed"], number])
         matrices = inputs["weights"] if number == 0 else [rng.standard_normal(a.shape) for a in inputs["weights"]]
         self.model = _network(matrices, inputs["dropout"])
-        self.opt = Momentum(self.model.parameters(), lr=1.0, momentum=inputs["momentum"], watch=self._after_step)
+        groups = [{"params": list(layer.parameters())} for layer in (self.model[0], self.model[-1])]
+        self.opt = Momentum(groups, lr=1.0, momentum=inputs["momentum"], watch=self._after_step)
         self.generator = torch.Generator().manual_seed(inputs["seed"] + 1000 * number)
         torch.manual_seed(inputs["seed"] + 1000 * number + 1)
         self.count, self.saved = 0, list[int]()
@@ -102,10 +106,16 @@ class _Life:
     @property
     def options(self) -> dict[str, Any]:
         lrs = [float(lr) for lr in self.inputs["lrs"]]
+
+        def lr_at(t: int) -> float:
+            if not 0 <= t < len(lrs):
+                raise ValueError(f"lr_at was asked for step {t}; steps are 0 … {len(lrs) - 1}")
+            return lrs[int(t)]
+
         return {
             "steps": self.inputs["steps"],
             "batch_size": self.inputs["batch_size"],
-            "lr_at": lambda t: lrs[int(t)],
+            "lr_at": lr_at,
             "every": self.inputs["every"],
         }
 

@@ -24,6 +24,7 @@ from autograder.exercise import (
     quiz,
 )
 from autograder.misconceptions import capstone as bank
+from autograder.misconceptions import capstone_loop as loops
 from autograder.misconceptions import capstone_runs as runs
 from autograder.misconceptions import recognise
 from autograder.probes import (
@@ -73,13 +74,15 @@ def _clip_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
 
     below = float(rng.uniform(0.15, 0.6))
     one = ((6,),)
-    infinite = _gradients(rng)
-    infinite[1][2] = np.inf
+    infinite, undefined = _gradients(rng), _gradients(rng)
+    infinite[1][2], undefined[0][1, 1] = np.inf, np.nan
     refusing = {"options": {"error_if_nonfinite": True}}
     return (
         case("above the limit", "norm and factor", _call(_gradients(rng), below), _call(_gradients(rng), 0.05)),
         case("below the limit", "norm and factor", _call(_gradients(rng), float(rng.uniform(1.5, 4)))),
-        case("parameters without a gradient", "edge cases", _call(_gradients(rng, lacks=(0, 2)), below)),
+        case(
+            "parameters without a gradient", "edge cases", _call(_gradients(rng, lacks=(0, 2)), below, as_tensor=True)
+        ),
         case("no gradients at all", "edge cases", {"grads": [None, None, None], "max_norm": 1.0}),
         case("gradients that are 0", "edge cases", {"grads": [0 * g for g in _gradients(rng)], "max_norm": 1.0}),
         case("a generator of parameters", "edge cases", _call(_gradients(rng), below), hand_over="generator"),
@@ -96,6 +99,11 @@ def _clip_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
             {"grads": infinite, "max_norm": 1.0, "refuses": True, **refusing},
             _call(_gradients(rng), below, **refusing),
         ),
+        case(
+            "nan, error_if_nonfinite=True",
+            "not finite",
+            {"grads": undefined, "max_norm": 1.0, "refuses": True, **refusing},
+        ),
         case("inf, error_if_nonfinite=False", "not finite", {"grads": infinite, "max_norm": 1.0}),
         case("float32", "norm and factor", _call(_gradients(rng), below), dtype="float32"),
         *(
@@ -107,9 +115,16 @@ def _clip_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     )
 
 
+#: Twice that overflows: the error of such a target has an infinite gradient, and no nan comes of it.
+_OVERFLOWS = 1.5e308
+
+
 def _micro_batches(rng: Generator, count: int, size: int, outlier: float = 1.0) -> list[dict[str, Array]]:
     parts = [{"X": rng.standard_normal((size, 4)), "y": rng.standard_normal((size, 2))} for _ in range(count)]
-    parts[0]["y"] *= outlier
+    if outlier == _OVERFLOWS:
+        parts[-1]["y"][0, 1] = outlier
+    else:
+        parts[0]["y"] *= outlier
     return parts
 
 
@@ -133,7 +148,9 @@ def _step_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         case("loss scaled", 1.0, 30.0, 1.0, scale=scale),
         case("loss scaled, limit not reached", 1.0, 1.0, scale=scale, max_norm=1000.0),
         case("a gradient from before", 1.0, 1.0, stale=True, max_norm=1000.0),
-        case("a step whose gradient is not finite", 1.0, float("inf"), 1.0, scale=scale),
+        case("a step whose gradient is nan", 1.0, float("inf"), 1.0, scale=scale),
+        case("a step whose gradient is inf", 1.0, _OVERFLOWS, 1.0),
+        case("a frozen layer", 1.0, 1.0, frozen=[0, 1], scale=scale),
     )
 
 
@@ -262,7 +279,7 @@ STOPPING = CodeExercise(
 # --- capstone.resume ------------------------------------------------------------------------------------------------
 
 
-def _training(rng: Generator, hidden: bool) -> dict[str, Any]:
+def _training(rng: Generator, hidden: bool, every: int) -> dict[str, Any]:
     """A small classification; its epochs are shorter than the time between checkpoints, and do not divide it."""
     n, batch = (int(rng.integers(13, 19)), 4) if hidden else (14, 4)
     steps = int(rng.choice([16, 17, 18])) if hidden else 16
@@ -279,7 +296,7 @@ def _training(rng: Generator, hidden: bool) -> dict[str, Any]:
         "lrs": lrs,
         "steps": steps,
         "batch_size": batch,
-        "every": 5,
+        "every": every,
         "seed": int(rng.integers(1, 10_000)),
     }
 
@@ -288,8 +305,14 @@ def _resume_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     def at(low: int, high: int, usual: int) -> int:
         return int(rng.integers(low, high + 1)) if hidden else usual
 
+    every = int(rng.choice([5, 7])) if hidden else 5
+
+    def saved_once(usual: int) -> int:
+        """A step between the first checkpoint and the second: what was never saved cannot be resumed."""
+        return at(every + 1, every + 4, usual)
+
     def case(name: str, group: str, *deaths: dict[str, Any], **more: Any) -> Case:
-        inputs = {**_training(rng, hidden), "deaths": list(deaths), **more}
+        inputs = {**_training(rng, hidden, every), "deaths": list(deaths), **more}
         lost = inputs["every"] * sum(death["how"] != "end" for death in deaths)
         says = (
             "In all its lives the program computed {count} steps; {at_most} are enough: those of the training, and at most "
@@ -316,7 +339,7 @@ def _resume_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         case(
             "killed twice after a step",
             "killed after a step",
-            {"how": "step", "at": at(6, 9, 7)},
+            {"how": "step", "at": saved_once(7)},
             {"how": "step", "at": at(6, 9, 8)},
         ),
         case(
@@ -328,19 +351,19 @@ def _resume_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         case(
             "killed while it writes",
             "killed while it writes",
-            {"how": "write", "at": at(6, 9, 6), "bytes": size},
+            {"how": "write", "at": saved_once(6), "bytes": size},
             {"how": "write", "at": at(1, 4, 3), "bytes": 2 * size},
         ),
         case(
             "killed between operations on files",
             "killed while it writes",
-            {"how": "move", "at": at(6, 9, 6), "number": 1},
+            {"how": "move", "at": saved_once(6), "number": 1},
             {"how": "move", "at": at(1, 4, 1), "number": 2},
         ),
         case(
             "killed while it writes to checkpoint.pt itself",
             "killed while it writes",
-            {"how": "copy", "at": at(6, 9, 6), "bytes": size},
+            {"how": "copy", "at": saved_once(6), "bytes": size},
         ),
         case("started again after the end", "training and checkpoints", {"how": "end"}),
     )
@@ -420,7 +443,8 @@ def _loop_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         case("a limit that is seldom reached", "values", steps, every, 3.0),
         case("log_every=1", "values", 4, 1, 0.3),
         case("a generator of batches", "values", steps, every, 0.3, as_generator=True),
-        case("fewer steps than log_every", "values", 2, 5, 0.3),
+        case("a frozen layer", "values", steps, every, 0.3, frozen=[0, 1]),
+        case("fewer steps than log_every", "values", 6, 8, 0.3),
         case("waiting for the device", "host synchronisations", steps, every, 0.3, waits, mixes, **counted),
         case("four parameters against sixteen", "launches", steps, every, 0.3, launches, mixes, **counted),
     )
@@ -437,9 +461,9 @@ LOOP = CodeExercise(
     objects=("train_loop",),
     visible=lambda: _loop_cases(generator(VISIBLE_SEED), hidden=False),
     draw_cases=lambda seed: _loop_cases(generator(seed), hidden=True),
-    reference=lambda: bank.loop_objects({}),
+    reference=lambda: loops.loop_objects({}),
     compares="weights and log with the course's own loop; waits and launches with their limits",
-    misconceptions=recognise(bank.LOOP, bank.LOOP, bank.loop_objects),
+    misconceptions=recognise(loops.LOOP, loops.LOOP, loops.loop_objects),
     hints=(
         "Python may look at a number on the device once per log entry, and nowhere else. Everything that decides something "
         "per step has to be arithmetic on tensors.",
@@ -457,7 +481,7 @@ LOOP = CodeExercise(
 # --- capstone.accuracy ----------------------------------------------------------------------------------------------
 
 #: Thresholds on the digits (visible) and on MNIST-1D (hidden), by group.
-THRESHOLDS = {"learns": (0.85, 0.36), "is tuned": (0.92, 0.43), "is tuned well": (0.95, 0.53)}
+THRESHOLDS = {"learns": (0.85, 0.36), "is tuned": (0.92, 0.41), "is tuned well": (0.95, 0.53)}
 BUDGETS = (200, 600)
 TWICE = 40
 GUESSING = 0.2

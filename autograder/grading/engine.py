@@ -28,6 +28,7 @@ from autograder.grading.feedback import write_feedback
 from autograder.grading.gradebook import Book, open_gradebook
 from autograder.grading.handed_out import HandedOut
 from autograder.grading.pool import Way, Zygote
+from autograder.grading.pseudonyms import told
 from autograder.grading.references import files_to_mask
 from autograder.grading.results import SubmissionResult
 from autograder.grading.sandbox import NAMESPACED, Limits, Spec, offered, python_paths
@@ -311,7 +312,17 @@ class Files:
         review = self._book.review(self._assignment, result.student)
         name, student = self._assignment.name, result.student
         beside = companions(self._course.submitted(student, name))
-        write_feedback(self._folder("feedback", student), name, rebuilt, result, review, beside)
+        measured = told(result.exercises, self._solutions(rebuilt), student, self._key)
+        write_feedback(self._folder("feedback", student), name, rebuilt, result, review, beside, measured)
+
+    def _solutions(self, rebuilt: nbformat.NotebookNode) -> dict[str, str]:
+        """Exercise id → the code of its solution cell."""
+        exercise_of = {cell.grade_id: cell.exercise_id for cell in self._assignment.cells if cell.kind == "solution"}
+        cells = ((cell.metadata.get("nbgrader", {}).get("grade_id"), cell.source) for cell in rebuilt.cells)
+        return {exercise_of[name]: source for name, source in cells if name in exercise_of}
+
+    def _key(self) -> bytes:
+        return course_key(self._course.root / "course")
 
     def _folder(self, kind: str, student: str) -> Path:
         return self._course.root / kind / student / self._assignment.name

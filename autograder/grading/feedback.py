@@ -116,14 +116,20 @@ def _title(exercise_id: str) -> str:
 # --- the page -------------------------------------------------------------------------------------------------------
 
 
-def feedback_page(rebuilt: NotebookNode, result: SubmissionResult, review: Review | None = None) -> str:
-    """The page's HTML. `review`: what humans entered (`Book.review`)."""
+def feedback_page(
+    rebuilt: NotebookNode,
+    result: SubmissionResult,
+    review: Review | None = None,
+    measured: Mapping[str, str] | None = None,
+) -> str:
+    """The page's HTML. `review`: what humans entered (`Book.review`); `measured`: exercise id → what is said about what was
+    measured there (`pseudonyms.told`)."""
     review = review or Review()
     rows = _rows(rebuilt, result, review)
     body = [
         _header(result, rows, review),
         _notes(result),
-        _table(rows),
+        _table(rows, measured or {}),
         f"<main>{_cells(rebuilt, result, rows, review)}</main>",
         _footer(result),
     ]
@@ -143,13 +149,14 @@ def write_feedback(
     result: SubmissionResult,
     review: Review | None = None,
     beside: Mapping[str, bytes] | None = None,
+    measured: Mapping[str, str] | None = None,
 ) -> None:
     """Write `<name>.html` into `folder` (…/feedback/<student>/<assignment>), replacing what is there at once.
 
-    `beside`: further small files (`companions` of the submission), which `nbgrader release_feedback` needs. Raises
-    OSError when the folder cannot be written.
+    `beside`: further small files (`companions` of the submission), which `nbgrader release_feedback` needs; `measured` as in
+    `feedback_page`. Raises OSError when the folder cannot be written.
     """
-    page = feedback_page(rebuilt, result, review).encode("utf-8", "replace")
+    page = feedback_page(rebuilt, result, review, measured).encode("utf-8", "replace")
     replace_folder(folder, {f"{name}.html": page, **(beside or {})})
 
 
@@ -184,7 +191,7 @@ def _notes(result: SubmissionResult) -> str:
     return f'<section class="ag-notes"><h2>About your submission</h2><ul>{items}</ul></section>'
 
 
-def _table(rows: list[_Row]) -> str:
+def _table(rows: list[_Row], measured: Mapping[str, str]) -> str:
     lines = []
     for row in rows:
         sign, colour, word = row.mark
@@ -193,10 +200,14 @@ def _table(rows: list[_Row]) -> str:
         lines.append(
             f'<tr><td><span role="img" aria-label="{word}" style="color:{colour}">{sign}</span></td>'
             f'<th scope="row"><a href="#{_anchor(row.one.grade_id)}">{escape(row.title) or name}</a> {name}'
-            f'<span class="ag-remark">{escape(row.remark)}</span></th>'
+            f"{_remarks(row.remark, measured.get(row.one.exercise_id, ''))}</th>"
             f'<td class="ag-number">{points} / {row.one.max_points:g}</td></tr>'
         )
     return f'<table class="ag-points"><tbody>{"".join(lines)}</tbody></table>'
+
+
+def _remarks(*texts: str) -> str:
+    return "".join(f'<span class="ag-remark">{escape(text)}</span>' for text in texts if text)
 
 
 def _footer(result: SubmissionResult) -> str:

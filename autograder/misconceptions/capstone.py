@@ -1,9 +1,10 @@
-"""Clipping, early stopping and the training loop: references, and what goes wrong with them (rows C1 to C83)."""
+"""Clipping and early stopping: references, and what goes wrong with them (rows C1 to C61, C120 to C126)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -32,13 +33,8 @@ def reference_step(
     max_norm: float,
     scale: float = 1.0,
 ) -> Tensor:
-    """The gradient of all micro-batches at once (they have one size), clipped by torch."""
-    X, y = (torch.cat(parts) for parts in zip(*micro_batches, strict=True))
-    opt.zero_grad()
-    loss_fn(model(X), y).backward()
-    norm = torch_clip(model.parameters(), max_norm)
-    if torch.isfinite(norm):
-        opt.step()
+    """The order of section 2, clipped by torch."""
+    norm: Tensor = _clipped_step({}, torch_clip, model, loss_fn, micro_batches, opt, max_norm, scale)
     return norm
 
 
@@ -57,7 +53,8 @@ def clip_objects(faults: Mapping[str, Any]) -> tuple[Any, ...]:
         max_norm: float,
         scale: float = 1.0,
     ) -> Any:
-        return _clipped_step(faults, clip_gradients, model, loss_fn, micro_batches, opt, max_norm, scale)
+        clip = torch_clip if faults.get("own") else clip_gradients
+        return _clipped_step(faults, clip, model, loss_fn, micro_batches, opt, max_norm, scale)
 
     return clip_gradients, clipped_step
 
@@ -71,9 +68,9 @@ def _clip(faults: Mapping[str, Any], params: Any, max_norm: float, error_if_nonf
         for p in params:
             p.grad = torch.zeros_like(p) if p.grad is None else p.grad
     grads = [p.grad for p in params if p.grad is not None]
-    refuses = {"never": False, "always": True}.get(faults.get("refuse", ""), error_if_nonfinite)
     norm = _norm(faults.get("norm", ""), grads)
-    if refuses and not bool(torch.isfinite(norm)):
+    refused = _refused(faults.get("refuse", ""), norm, error_if_nonfinite)
+    if refused and faults.get("refuse") != "late":
         raise RuntimeError("the norm is not finite")
     if faults.get("write") == "cleaned" and not torch.isfinite(norm):
         for g in grads:
@@ -81,7 +78,15 @@ def _clip(faults: Mapping[str, Any], params: Any, max_norm: float, error_if_nonf
         return norm
     before = norm.clone()
     _scale(faults, [p for p in params if p.grad is not None], norm, max_norm)
-    return _norm("", grads) if faults.get("returns") == "after" else before
+    if refused:
+        raise RuntimeError("the norm is not finite")
+    returned = _norm("", grads) if faults.get("returns") == "after" else before
+    return returned.item() if faults.get("returns") == "number" else returned
+
+
+def _refused(how: str, norm: Tensor, error_if_nonfinite: bool) -> bool:
+    bad = {"nan only": torch.isnan, "inf only": torch.isinf}.get(how, lambda norm: ~torch.isfinite(norm))(norm)
+    return bool(bad) and how != "never" and (error_if_nonfinite or how == "always")
 
 
 def _norm(how: str, grads: Sequence[Tensor]) -> Tensor:
@@ -141,9 +146,13 @@ def _clipped_step(
 ) -> Any:
     params = list(model.parameters())
     unscale = faults.get("unscale", "")
+    if unscale == "ignored":
+        scale = 1.0
     if faults.get("zero") != "never":
         opt.zero_grad()
     norm: Any = None
+    if faults.get("forward") == "all at once":
+        micro_batches = [(torch.cat([X for X, _ in micro_batches]), torch.cat([y for _, y in micro_batches]))]
     for X, y in micro_batches:
         loss = loss_fn(model(X), y) * scale
         if faults.get("mean") != "missing":
@@ -152,6 +161,8 @@ def _clipped_step(
         if faults.get("clip") == "each":
             norm = clip(params, max_norm * (scale if unscale != "never" else 1.0))
             norm = norm / scale
+        if faults.get("clip") in ("each, scaled", "each, and at the end"):
+            norm = clip(params, max_norm)
         if faults.get("step") == "each":
             _multiply(params, 1 / scale)
             norm = clip(params, max_norm)
@@ -161,16 +172,67 @@ def _clipped_step(
         return norm
     if faults.get("clip") == "before unscaling":
         norm = clip(params, max_norm)
-    if unscale != "never":
+    if "unfiltered" in faults:
+        _UNSCALE[faults["unfiltered"]](params, scale)
+    elif unscale != "never":
         _multiply(params, scale if unscale == "multiplied" else 1 / scale)
     if faults.get("clip") == "after the step":
         opt.step()
         return clip(params, max_norm)
-    if faults.get("clip", "") == "":
+    if faults.get("clip", "") in ("", "each, and at the end"):
         norm = clip(params, max_norm)
-    if faults.get("finite") == "ignored" or bool(torch.isfinite(torch.as_tensor(norm))):
+    seen = torch.as_tensor(norm)
+    if bool(torch.isfinite(seen)) or bool(_LETS.get(faults.get("finite", ""), torch.zeros_like)(seen)):
         opt.step()
     return norm
+
+
+#: What a look for something else than finite lets through.
+_LETS: dict[str, Callable[[Tensor], Tensor]] = {
+    "ignored": torch.ones_like,
+    "nan only": torch.isinf,
+    "inf only": torch.isnan,
+}
+
+
+@torch.no_grad()
+def _divide(params: Iterable[Any], scale: float) -> None:
+    for p in params:
+        p.grad.div_(scale)
+
+
+@torch.no_grad()
+def _divide_in_place(params: Iterable[Any], scale: float) -> None:
+    for p in params:
+        p.grad /= scale
+
+
+@torch.no_grad()
+def _divide_anew(params: Iterable[Any], scale: float) -> None:
+    for p in params:
+        p.grad = p.grad / scale
+
+
+@torch.no_grad()
+def _multiply_all(params: Iterable[Any], scale: float) -> None:
+    for p in params:
+        p.grad.mul_(1 / scale)
+
+
+@torch.no_grad()
+def _multiply_in_place(params: Iterable[Any], scale: float) -> None:
+    for p in params:
+        p.grad *= 1 / scale
+
+
+#: Ways to unscale that take it for granted that every parameter has a gradient; Python words each failure differently.
+_UNSCALE = {
+    "div_": _divide,
+    "/=": _divide_in_place,
+    "/": _divide_anew,
+    "mul_": _multiply_all,
+    "*=": _multiply_in_place,
+}
 
 
 @torch.no_grad()
@@ -181,8 +243,8 @@ def _multiply(params: Iterable[Tensor], factor: float) -> None:
 
 
 _GLOBAL = "equation (9.1)"
-_FACTOR = "equation (9.2)"
-_ORDER = "section 2, the order of a step"
+FACTOR = "equation (9.2)"
+ORDER = "section 2, the order of a step"
 CLIP: dict[str, Row] = {
     "C1": Row(
         "every gradient is clipped by its own norm",
@@ -196,7 +258,7 @@ CLIP: dict[str, Row] = {
         "clipped by value",
         "clamp cuts each entry off at max_norm, which turns the direction. Clipping by norm multiplies everything by one "
         "number.",
-        _FACTOR,
+        FACTOR,
         {"write": "by value"},
     ),
     "C3": Row(
@@ -211,7 +273,7 @@ CLIP: dict[str, Row] = {
         "small gradients are blown up",
         "The factor max_norm/norm is larger than 1 when the norm is below the limit. Clipping only ever shrinks: take the "
         "smaller of it and 1.",
-        _FACTOR,
+        FACTOR,
         {"write": "always"},
         coincides="for norms above max_norm",
     ),
@@ -275,20 +337,20 @@ CLIP: dict[str, Row] = {
     "C14": Row(
         "the factor is upside down",
         "norm/max_norm grows with the gradient; max_norm/norm brings it down to max_norm.",
-        _FACTOR,
+        FACTOR,
         {"write": "inverted"},
     ),
     "C15": Row(
         "the weights are scaled instead of the gradients",
         "Clipping changes .grad and nothing else.",
-        _FACTOR,
+        FACTOR,
         {"write": "weights"},
         coincides="for norms below max_norm",
     ),
     "C16": Row(
         "large gradients are set to 0",
         "That skips the step. Clipping keeps the direction, and the length max_norm.",
-        _FACTOR,
+        FACTOR,
         {"write": "zeroed"},
         coincides="for norms below max_norm",
     ),
@@ -317,7 +379,7 @@ CLIP: dict[str, Row] = {
     "C20": Row(
         "clipped to length 1",
         "The unit vector is only right for max_norm = 1. Multiply by max_norm.",
-        _FACTOR,
+        FACTOR,
         {"write": "unit"},
         coincides="for max_norm = 1",
     ),
@@ -346,15 +408,16 @@ CLIP: dict[str, Row] = {
         "clipped after every micro-batch",
         "The norm that counts is that of the whole minibatch's gradient. Clipped piece by piece (what is there so far, each "
         "time), one outlier is cut before the others can outvote it.",
-        _ORDER,
+        ORDER,
         {"clip": "each"},
+        also=({"clip": "each, scaled"}, {"clip": "each, and at the end"}),
         coincides="for a single micro-batch, or below the limit",
     ),
     "C31": Row(
         "clipped before unscaling",
         "The gradient still carries the factor `scale`, so its norm is far above the limit, and after unscaling almost "
         "nothing is left. Unscale first.",
-        _ORDER,
+        ORDER,
         {"clip": "before unscaling"},
         coincides="for scale = 1",
     ),
@@ -362,52 +425,115 @@ CLIP: dict[str, Row] = {
         "the scale stays in the gradient",
         "The loss was multiplied by scale so that small gradients do not vanish in float16. Divide the gradients by it before "
         "you use them.",
-        _ORDER,
+        ORDER,
         {"unscale": "never"},
         coincides="for scale = 1",
     ),
     "C33": Row(
         "the sum of the micro-batches for their mean",
         "backward adds. Divide each loss by the number of micro-batches.",
-        _ORDER,
+        ORDER,
         {"mean": "missing"},
         coincides="for a single micro-batch, or where everything is clipped",
     ),
     "C34": Row(
         "clipped after the step",
         "opt.step() has used the unclipped gradient already.",
-        _ORDER,
+        ORDER,
         {"clip": "after the step"},
         coincides="below the limit",
     ),
     "C35": Row(
         "the old gradient stays",
         "backward adds to what .grad holds: call zero_grad before the first micro-batch.",
-        _ORDER,
+        ORDER,
         {"zero": "never"},
         coincides="when .grad was empty",
     ),
     "C36": Row(
         "a step after every micro-batch",
         "The micro-batches are one minibatch: one step, after the last of them.",
-        _ORDER,
+        ORDER,
         {"step": "each"},
         coincides="for a single micro-batch",
     ),
     "C37": Row(
         "a step with a gradient that is not finite",
         "One such step makes every weight nan. Leave it out and go on: that is what loss scaling does after an overflow.",
-        _ORDER,
+        ORDER,
         {"finite": "ignored"},
         coincides="for finite norms",
     ),
     "C38": Row(
         "multiplied by the scale once more",
         "Unscaling divides.",
-        _ORDER,
+        ORDER,
         {"unscale": "multiplied"},
         coincides="for scale = 1",
     ),
+    "C120": Row(
+        "a Python number is returned",
+        "`.item()` and float() make Python wait for the device. The norm stays a 0-dim tensor; whoever logs it fetches it.",
+        "the docstring: returns",
+        {"returns": "number"},
+        coincides="in the values",
+    ),
+    "C121": Row(
+        "only one of inf and nan is refused",
+        "A gradient that overflows makes the norm inf, a nan in it makes it nan. torch.isfinite is False for both.",
+        "the docstring: error_if_nonfinite",
+        {"refuse": "nan only"},
+        also=({"refuse": "inf only"},),
+        coincides="for finite norms",
+    ),
+    "C122": Row(
+        "the gradients are scaled before the norm is refused",
+        "Who catches the RuntimeError finds gradients that are 0 or nan. Look at the norm first, then scale.",
+        "the docstring: error_if_nonfinite",
+        {"refuse": "late"},
+        coincides="for finite norms",
+    ),
+    "C123": Row(
+        "a step is left out for one of inf and nan only",
+        "An infinite norm makes the factor 0, and 0 · inf is nan: such a step ruins the weights like one with nan. "
+        "torch.isfinite is False for both.",
+        ORDER,
+        {"finite": "nan only"},
+        also=({"finite": "inf only"},),
+        coincides="for finite norms",
+    ),
+    "C124": Row(
+        "every parameter is taken to have a gradient",
+        "The .grad of a frozen parameter is None: pass it over when you unscale.",
+        ORDER,
+        {"unfiltered": "div_"},
+        also=tuple({"unfiltered": how} for how in ("/=", "/", "mul_", "*=")),
+        coincides="when every parameter has a gradient",
+    ),
+    "C125": Row(
+        "the loss is never scaled",
+        "In float64 the factor cancels and nothing shows. In float16 small gradients are gone before anybody can unscale them: "
+        "multiply the loss by `scale` before backward.",
+        ORDER,
+        {"unscale": "ignored"},
+        coincides="in the values",
+    ),
+    "C126": Row(
+        "all micro-batches go through the model at once",
+        "They are cut because the minibatch does not fit into memory. One forward and one backward for each; backward adds "
+        "up.",
+        "section 2, accumulation",
+        {"forward": "all at once"},
+        coincides="in the values",
+    ),
+}
+
+#: What concerns `clip_gradients` is as wrong when `clipped_step` does not use it, and clips rightly by itself.
+_IN_CLIP = frozenset({"norm", "write", "none", "refuse", "returns", "single", "generator"})
+CLIP |= {
+    row_id: replace(row, also=(*row.also, *({**faults, "own": True} for faults in (row.faults, *row.also))))
+    for row_id, row in CLIP.items()
+    if row.faults.keys() <= _IN_CLIP
 }
 
 
@@ -651,158 +777,4 @@ STOPPING: dict[str, Row] = {
         _SNAPSHOT,
         {"restore": "nothing"},
     ),
-}
-
-
-# --- capstone.fast_loop ---------------------------------------------------------------------------------------------
-
-
-def loop_objects(faults: Mapping[str, Any]) -> tuple[Callable[..., Any]]:
-    """The reference without faults. Faults: sync, clip, log, over, zero."""
-
-    def train_loop(
-        model: nn.Module,
-        loss_fn: LossFn,
-        opt: Any,
-        batches: Iterable[Pair],
-        *,
-        max_norm: float,
-        log_every: int,
-    ) -> list[tuple[int, float]]:
-        params = list(model.parameters())
-        log, total, count, kept = [], torch.zeros(()), 0, []
-        for t, (X, y) in enumerate(batches, start=1):
-            if faults.get("zero") != "never":
-                opt.zero_grad()
-            loss = loss_fn(model(X), y)
-            loss.backward()
-            if faults.get("clip") != "after":
-                _clip_fast(faults.get("clip", ""), params, max_norm)
-            opt.step()
-            if faults.get("clip") == "after":
-                _clip_fast("", params, max_norm)
-            value = loss.detach()
-            kept.append(value)
-            if faults.get("sync") == "each step":
-                value = torch.tensor(value.item(), dtype=value.dtype)
-            count += 1
-            total = value if t == 1 or (count == 1 and faults.get("log") != "never reset") else total + value
-            if t % log_every == (1 % log_every if faults.get("log") == "first" else 0):
-                log.append(
-                    (t - 1 if faults.get("log") == "from 0" else t, _logged(faults, total, count, t, log_every, kept))
-                )
-                count, kept = 0, []
-        return log
-
-    return (train_loop,)
-
-
-def _logged(faults: Mapping[str, Any], total: Tensor, count: int, t: int, every: int, kept: Sequence[Tensor]) -> float:
-    how = faults.get("log", "")
-    if how == "last":
-        return kept[-1].item()
-    if how == "sum":
-        return total.item()
-    if how == "never reset":
-        return (total / (t if faults.get("over") == "all" else every)).item()
-    if faults.get("sync") == "each loss":
-        return sum(one.item() for one in kept) / len(kept)
-    return (total / count).item()
-
-
-@torch.no_grad()
-def _clip_fast(how: str, params: Sequence[Tensor], max_norm: float) -> None:
-    grads = [p.grad for p in params if p.grad is not None]
-    if how == "loop":
-        norm = torch.stack([g.norm() for g in grads]).norm()
-        for g in grads:
-            g.mul_(torch.clamp(max_norm / (norm + TINY), max=1.0))
-        return
-    norms = torch.stack(torch._foreach_norm(grads))
-    norm = norms.norm()
-    if how == "if":
-        if norm > max_norm:
-            torch._foreach_mul_(grads, max_norm / (norm + TINY))
-        return
-    if how == "by value":
-        torch._foreach_clamp_max_(grads, max_norm)
-        torch._foreach_clamp_min_(grads, -max_norm)
-    elif how == "always":
-        torch._foreach_mul_(grads, max_norm / (norm + TINY))
-    elif how != "missing":
-        torch._foreach_mul_(grads, torch.clamp(max_norm / (norm + TINY), max=1.0))
-
-
-_WAIT = "section 6, the table of what waits"
-LOOP: dict[str, Row] = {
-    "C70": Row(
-        "Python waits for the device in every step",
-        "`.item()`, `float(loss)` and `if norm > max_norm` make Python wait until the GPU has done all that was launched. Add "
-        "the losses up in a tensor on the device, and fetch the sum once per entry; clip by a factor that clamp(max=1) keeps "
-        "at 1, without `if`.",
-        _WAIT,
-        {"sync": "each step"},
-        also=({"sync": "each loss"}, {"clip": "if"}),
-        coincides="in the values",
-        by_rules=True,
-    ),
-    "C72": Row(
-        "an operation per parameter",
-        "Somewhere in the clipping an operation stands in a loop over parameters. torch._foreach_norm and torch._foreach_mul_ "
-        "take the whole list.",
-        "equation (9.6)",
-        {"clip": "loop"},
-        coincides="in the values",
-        by_rules=True,
-    ),
-    "C74": Row(
-        "the last loss is logged, not the mean",
-        "An entry is the mean over the log_every steps since the entry before.",
-        "the docstring: log",
-        {"log": "last"},
-        coincides="for log_every = 1",
-    ),
-    "C75": Row(
-        "the sum is not set back after a log",
-        "Every entry starts from zero.",
-        "the docstring: log",
-        {"log": "never reset"},
-        also=({"log": "never reset", "over": "all"},),
-    ),
-    "C76": Row(
-        "the sum is logged, not the mean",
-        "Divide by log_every.",
-        "the docstring: log",
-        {"log": "sum"},
-        coincides="for log_every = 1",
-    ),
-    "C77": Row(
-        "the gradients are never cleared",
-        "backward adds to .grad: without zero_grad each step uses the sum of all gradients so far.",
-        _ORDER,
-        {"zero": "never"},
-    ),
-    "C78": Row(
-        "nothing is clipped",
-        "max_norm has no effect: is the gradient clipped at all, in place, and before opt.step()?",
-        "the docstring: max_norm",
-        {"clip": "missing"},
-        also=({"clip": "after"},),
-        coincides="below the limit",
-    ),
-    "C80": Row(
-        "the steps of the log are counted from 0",
-        "Steps are counted from 1: the first entry stands at step log_every.",
-        "the docstring: log",
-        {"log": "from 0"},
-    ),
-    "C81": Row(
-        "the first step is logged alone",
-        "t % log_every == 1 is true in step 1. An entry comes when log_every steps are complete.",
-        "the docstring: log",
-        {"log": "first"},
-        coincides="for log_every = 1",
-    ),
-    "C82": Row("clipped by value", CLIP["C2"].explanation, _FACTOR, {"clip": "by value"}),
-    "C83": Row(CLIP["C5"].title, CLIP["C5"].explanation, _FACTOR, {"clip": "always"}, coincides=CLIP["C5"].coincides),
 }

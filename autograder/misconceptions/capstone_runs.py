@@ -1,4 +1,7 @@
-"""Training that survives a kill, and training within a budget: references, and what goes wrong (rows C90 to C119)."""
+"""Training that survives a kill, and training within a budget: references, and what goes wrong.
+
+Rows C90 to C107 and C131 to C136, and C110 to C116.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,8 @@ PARTS = ("step", "model", "optimizer", "generator", "torch", "order")
 
 
 def resume_objects(faults: Mapping[str, Any]) -> tuple[Callable[..., None]]:
-    """The reference without faults. Faults: "without" (a part that is not saved), "write", "start", "when", "lr"."""
+    """The reference without faults. Faults: "without" (a part that is not saved), "write", "start", "when", "lr",
+    "epoch", "order", "mode"."""
 
     def train(
         folder: Path,
@@ -40,14 +44,16 @@ def resume_objects(faults: Mapping[str, Any]) -> tuple[Callable[..., None]]:
         if faults.get("start") != "from scratch" and _there(path, faults):
             saved = _read(path, faults)
             start, order = _restored(saved, model, opt, generator, faults)
-        per_epoch = len(X) // batch_size
+        if faults.get("mode") == "eval":
+            model.eval()
+        per_epoch = -(-len(X) // batch_size) if faults.get("epoch") == "rounded up" else len(X) // batch_size
         offset = {"one back": -1, "one ahead": 1}.get(faults.get("start", ""), 0) if start else 0
         for t in range(start + offset, steps):
             if t % per_epoch == 0 or order is None:
-                order = torch.randperm(len(X), generator=generator)
+                order = torch.randperm(len(X), generator=None if faults.get("order") == "global" else generator)
             k = t % per_epoch
             rows = order[k * batch_size : (k + 1) * batch_size]
-            for group in opt.param_groups:
+            for group in opt.param_groups[: _groups_set(faults)]:
                 group["lr"] = lr_at(_time(t, start, faults))
             if faults.get("when") == "before the step" and t % every == 0 and t > 0:
                 _save(path, _state(t + 1, model, opt, generator, order), faults)
@@ -61,17 +67,22 @@ def resume_objects(faults: Mapping[str, Any]) -> tuple[Callable[..., None]]:
     return (train,)
 
 
+def _groups_set(faults: Mapping[str, Any]) -> int | None:
+    return {"never": 0, "first group": 1}.get(faults.get("lr", ""))
+
+
 def _time(t: int, start: int, faults: Mapping[str, Any]) -> int:
     """The step that the schedule is asked for."""
-    return {"starts again": t - start, "one late": max(t - 1, 0), "fixed": 0}.get(faults.get("lr", ""), t)
+    other = {"starts again": t - start, "one late": max(t - 1, 0), "one ahead": t + 1, "fixed": 0}
+    return other.get(faults.get("lr", ""), t)
 
 
 def _is_due(done: int, steps: int, every: int, per_epoch: int, faults: Mapping[str, Any]) -> bool:
     when = faults.get("when", "")
     if when == "before the step":
         return done == steps
-    if when == "each step":
-        return True
+    if when in ("each step", "never"):
+        return bool(when == "each step")
     if when == "at the end":
         return done == steps
     if when == "each epoch":
@@ -231,7 +242,7 @@ RESUME: dict[str, Row] = {
         "Write lr_at(t) into every group of opt.param_groups before step t.",
         "the docstring: lr_at",
         {"lr": "fixed"},
-        also=({"lr": "one late"},),
+        also=({"lr": "one late"}, {"lr": "never"}),
     ),
     "C102": Row(
         "no checkpoint after the last step",
@@ -269,6 +280,47 @@ RESUME: dict[str, Row] = {
         _WRITE,
         {"write": "copied"},
         coincides="as long as no kill falls into the copying",
+    ),
+    "C131": Row(
+        "the schedule is asked for the step after",
+        "Steps are counted from 0: before step t, write lr_at(t). There is no lr_at(steps).",
+        "the docstring: lr_at",
+        {"lr": "one ahead"},
+    ),
+    "C132": Row(
+        "no checkpoint is ever written",
+        "There is no file checkpoint.pt in the folder when the training is over. Is it called so, and is the finished file "
+        "moved onto that name?",
+        "the docstring: folder",
+        {"when": "never"},
+        coincides="without an interruption",
+    ),
+    "C133": Row(
+        "the rest of an epoch becomes a step",
+        "An epoch has len(X) // batch_size steps: examples that are left over at its end are left out.",
+        "the docstring: generator",
+        {"epoch": "rounded up"},
+        coincides="when batch_size divides len(X)",
+    ),
+    "C134": Row(
+        "the order is not drawn from the generator",
+        "torch.randperm(len(X)) draws from torch's global random state, which dropout uses too. Pass generator=generator.",
+        "the docstring: generator",
+        {"order": "global"},
+    ),
+    "C135": Row(
+        "the model is not in training mode",
+        "After model.eval() dropout does nothing. The model is handed over in training mode: leave it there.",
+        "the docstring: model, opt",
+        {"mode": "eval"},
+        coincides="for models without dropout",
+    ),
+    "C136": Row(
+        "only the first group gets its learning rate",
+        "An optimizer can have several groups: for group in opt.param_groups: group['lr'] = lr_at(t).",
+        "the docstring: lr_at",
+        {"lr": "first group"},
+        coincides="for a single group",
     ),
 }
 

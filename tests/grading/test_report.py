@@ -20,11 +20,11 @@ from test_records_pages import HOSTILE, Page
 from typer.testing import CliRunner, Result
 
 from autograder.cli import app
-from autograder.grading.engine import STORE, Course, GradingError
+from autograder.grading.engine import STORE, Course, GradingError, write_feedback_again
 from autograder.grading.gradebook import open_gradebook
+from autograder.grading.pseudonyms import pseudonyms, told
 from autograder.grading.report.build import Report, make_report
 from autograder.grading.report.command import PAGE, as_json, write_report
-from autograder.grading.report.leaderboard import pseudonyms
 from autograder.grading.report.page import report_page
 from autograder.grading.results import SubmissionResult
 from autograder.grading.store import Store
@@ -311,6 +311,27 @@ def test_a_leaderboard_ranks_pseudonyms_and_leaves_out_who_says_so(measured: Cou
     assert not any("student" in place.name for place in board.places)
     again = make_report(measured).assignments[0].boards[0]
     assert again == board
+
+
+def test_each_student_reads_the_own_pseudonym_and_score_who_declines_reads_none(measured: Course) -> None:
+    board = make_report(measured).assignments[0].boards[0]
+    listed = {place.name: place.score for place in board.places}
+    own = pseudonyms((measured.root / "course" / ".key").read_bytes(), [f"student{number}" for number in range(12)])
+    for student in write_feedback_again(measured, ASSIGNMENT, ["student0", "student4", "student5"]):
+        page = measured.root / "feedback" / student / ASSIGNMENT / f"{ASSIGNMENT}.html"
+        words = " ".join(" ".join(Page(page.read_text(encoding="utf-8")).words).split())
+        if student == "student5":
+            assert "leaderboard you are" not in words
+        else:
+            assert f"Measured: {listed[own[student]]:.4g}. On a leaderboard you are “{own[student]}”" in words
+            assert not any(name in words for name in listed if name != own[student])
+
+
+def test_a_page_without_scores_asks_for_no_key() -> None:
+    def key() -> bytes:
+        raise AssertionError("there is nothing to sign")
+
+    assert told(graded("perfect")[1].exercises, {}, "ann", key) == {}
 
 
 def test_real_names_are_for_the_instructor_only(measured: Course, tmp_path: Path) -> None:
