@@ -71,6 +71,19 @@ class Audit:
     def ok(self) -> bool:
         return all(kill.ok for kill in self.kills) and all(one.accepted for one in self.acceptances)
 
+    @property
+    def worst_right(self) -> float:
+        """The largest deviation of an accepted variant, in tolerances."""
+        return max((one.spread for one in self.acceptances), default=0.0)
+
+    @property
+    def nearest_wrong(self) -> float:
+        """The smallest deviation of a wrong variant that its numbers tell, in tolerances; infinite without one.
+
+        Variants that break only a rule (launches, bytes, keys) agree in the numbers: the rule tells them.
+        """
+        return min((kill.margin for kill in self.kills if kill.margin > 1), default=INFINITE)
+
 
 def code_exercises(ids: Iterable[str] = ()) -> list[CodeExercise]:
     """The exercises with these ids, or all. Raises UnknownExercise; ValueError for one without code."""
