@@ -11,12 +11,11 @@ Run: python benchmarks/tolerances.py [--seeds 200] [--seconds 60] [EXERCISE …]
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from typing import Any
 
 import torch
-from _common import RESULTS, Ledger
+from _common import Ledger
 
 from autograder.audit import answers, audit, code_exercises
 from autograder.evidence import collecting, gather

@@ -21,8 +21,8 @@ from autograder.worked import MARKER
 
 Nodes = Iterator[ast.AST | None]
 
-#: A statement longer than this is told by its change, with so many words and signs on either side.
-_LONG, _CONTEXT = 70, 8
+#: Where a statement before and after is longer than this together, its change is told, with so many words around it.
+_LONG, _CONTEXT = 80, 7
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def _header(statement: ast.stmt) -> str:
 
 def _shortened(old: str, new: str) -> tuple[str, str]:
     """Both without most of what they share at either end, where they are long."""
-    if max(len(old), len(new)) <= _LONG:
+    if len(old) + len(new) <= _LONG:
         return old, new
     one, two = (re.findall(r"\w+|\s+|.", text) for text in (old, new))
     if one == two:
@@ -159,7 +159,8 @@ def _shortened(old: str, new: str) -> tuple[str, str]:
     tail = min(_shared(one[::-1], two[::-1]), shortest)
     first, last = max(head - _CONTEXT, 0), max(tail - _CONTEXT, 0)
     return tuple(  # type: ignore[return-value]
-        ("…" if first else "") + "".join(words[first : len(words) - last]) + ("…" if last else "") for words in (one, two)
+        ("…" if first else "") + "".join(words[first : len(words) - last]) + ("…" if last else "")
+        for words in (one, two)
     )
 
 
@@ -247,7 +248,9 @@ def _constant(node: ast.AST) -> Nodes:
     if isinstance(value, bool):
         yield ast.Constant(not value)
     elif isinstance(value, int):
-        yield from (_number(other) for other in dict.fromkeys((value + 1, value - 1, 2 * value, -value)) if other != value)
+        yield from (
+            _number(other) for other in dict.fromkeys((value + 1, value - 1, 2 * value, -value)) if other != value
+        )
     elif isinstance(value, float):
         yield from (_number(other) for other in ((2 * value, -value) if value else (1.0,)))
 
@@ -292,24 +295,24 @@ def _shifted(bound: ast.expr) -> Iterator[ast.expr]:
 
 
 def _method(node: ast.AST) -> Nodes:
-    """In place ↔ out of place, relatives, and calls that are forgotten."""
-    if not isinstance(node, ast.Call):
+    """A method's relatives, in place ↔ out of place, and what is left when the call is forgotten."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
         return
-    if isinstance(node.func, ast.Attribute):
-        name, owner = node.func.attr, node.func.value
-        library = isinstance(owner, ast.Name) and owner.id in ("torch", "math", "F")
-        changed = node.args[0] if library and node.args else owner  # by a method in place
-        others = [_RELATED.get(name), _other_place(name, torch if library else torch.Tensor, changed)]
-        yield from (_with(node, func=_with(node.func, attr=other)) for other in others if other)
-        if not library and not node.args and not node.keywords and not isinstance(owner, ast.Call | ast.Name):
-            yield owner
-        elif not library and not node.args and not node.keywords and hasattr(torch.Tensor, name):
-            yield owner
-        if name in ("zeros_like", "ones_like", "full_like") and node.args:
-            shape = ast.Attribute(node.args[0], "shape", ast.Load())
-            plain = _with(node.func, attr=name.removesuffix("_like"))
-            yield _with(node, func=plain, args=[shape, *node.args[1:]])
-    elif isinstance(node.func, ast.Name):
+    name, owner = node.func.attr, node.func.value
+    library = isinstance(owner, ast.Name) and owner.id in ("torch", "math", "F")
+    changed = node.args[0] if library and node.args else owner  # by a method in place
+    others = [_RELATED.get(name), _other_place(name, torch if library else torch.Tensor, changed)]
+    yield from (_with(node, func=_with(node.func, attr=other)) for other in others if other)
+    bare = not library and not node.args and not node.keywords
+    if bare and (hasattr(torch.Tensor, name) or not isinstance(owner, (ast.Call, ast.Name))):
+        yield owner
+    if name in ("zeros_like", "ones_like", "full_like") and node.args:
+        shape = ast.Attribute(node.args[0], "shape", ast.Load())
+        yield _with(node, func=_with(node.func, attr=name.removesuffix("_like")), args=[shape, *node.args[1:]])
+
+
+def _builtin(node: ast.AST) -> Nodes:
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         if (related := _RELATED.get(node.func.id)) and related in ("max", "min", "any", "all", "sum"):
             yield _with(node, func=ast.Name(related, ast.Load()))
         if node.func.id in _FORGOTTEN and len(node.args) == 1:
@@ -343,12 +346,11 @@ def _swapped(items: list[ast.expr], i: int) -> list[ast.expr]:
     return [*items[:i], items[i + 1], items[i], *items[i + 2 :]]
 
 
-def _groups(node: ast.AST) -> Nodes:
+def _groups(node: Any) -> Nodes:
     """The first group's value, or the constructor's, in place of this group's."""
-    if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load) and isinstance(node.value, ast.Name):
-        if node.value.id == "group" and node.slice != ast.Constant("params"):
-            me = ast.Name("self", ast.Load())
-            yield _with(node, value=ast.Attribute(me, "defaults", ast.Load()))
+    own = isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load) and isinstance(node.value, ast.Name)
+    if own and node.value.id == "group":
+        yield _with(node, value=ast.Attribute(ast.Name("self", ast.Load()), "defaults", ast.Load()))
     if isinstance(node, ast.For) and isinstance(node.iter, ast.Attribute) and node.iter.attr == "param_groups":
         yield _with(node, iter=ast.Subscript(node.iter, ast.Slice(None, ast.Constant(1)), ast.Load()))
 
@@ -362,6 +364,18 @@ def _with(node: Any, **changes: Any) -> Any:
 
 
 OPERATORS: tuple[Callable[[ast.AST], Nodes], ...] = (
-    *(_arithmetic, _left_out, _comparison, _logic, _constant, _dropped, _scope, _boundary, _method, _arguments),
+    *(
+        _arithmetic,
+        _left_out,
+        _comparison,
+        _logic,
+        _constant,
+        _dropped,
+        _scope,
+        _boundary,
+        _method,
+        _builtin,
+        _arguments,
+    ),
     _groups,
 )
