@@ -44,21 +44,22 @@ def mutants(cell: str) -> list[Mutant]:
     annotations do nothing. Raises SyntaxError for what is no Python.
     """
     tree, written = parsed(cell), _between_markers(cell)
-    seen, names, made = {ast.unparse(tree)}, Counter[str](), []
+    seen, names, made = set[tuple[Path, str]](), Counter[str](), []
     for path, node in _nodes(tree):
         if getattr(node, "lineno", 0) not in written:
             continue
-        for operator in OPERATORS:
-            for new in operator(node):
-                mutant = _replaced(tree, path, new)
-                text = ast.unparse(mutant)
-                if text in seen:
-                    continue
-                seen.add(text)
-                what = _description(tree, mutant, path)
-                names[what] += 1
-                made.append(Mutant(what if names[what] == 1 else f"{what} (place {names[what]})", mutant))
-    return [mutant for mutant in made if _compiles(mutant)]
+        place = _statement(tree, path)
+        before = _header(_at(tree, place))
+        for new in (new for operator in OPERATORS for new in operator(node)):
+            mutant = _replaced(tree, path, new)
+            after = _header(_at(mutant, place))
+            if after == before or (place, after) in seen or not _compiles(mutant):
+                continue
+            seen.add((place, after))
+            what = _description(tree, place, before, after)
+            names[what] += 1
+            made.append(Mutant(what if names[what] == 1 else f"{what} (place {names[what]})", mutant))
+    return made
 
 
 def _between_markers(cell: str) -> set[int]:
@@ -72,9 +73,9 @@ def _between_markers(cell: str) -> set[int]:
     return lines
 
 
-def _compiles(mutant: Mutant) -> bool:
+def _compiles(tree: ast.Module) -> bool:
     try:
-        return bool(mutant.code)
+        return bool(compile(tree, "<mutant>", "exec"))
     except (SyntaxError, ValueError):  # a `continue` that lost its loop, say
         return False
 
@@ -116,30 +117,42 @@ def _at(tree: ast.AST, path: Path) -> Any:
 
 
 def _replaced(tree: ast.Module, path: Path, new: ast.AST | None) -> ast.Module:
-    """A copy with another node at that place; None drops a statement."""
-    made = copy.deepcopy(tree)
-    holder, last = _at(made, path[:-1]), path[-1]
-    if isinstance(last, int):
-        holder[last] = new if new is not None else ast.Pass()
+    """The tree with another node at that place; None drops a statement. What is not on the way there is shared."""
+    made: Any = copy.copy(tree)
+    holder = made
+    for step in path[:-1]:
+        part = copy.copy(_at(holder, (step,)))
+        _put(holder, step, part)
+        holder = part
+    old = _at(holder, path[-1:])
+    _put(holder, path[-1], ast.copy_location(ast.Pass() if new is None else new, old))
+    return ast.fix_missing_locations(made)  # type: ignore[no-any-return]
+
+
+def _put(holder: Any, step: str | int, value: Any) -> None:
+    if isinstance(step, int):
+        holder[step] = value
     else:
-        setattr(holder, last, new)
-    return ast.fix_missing_locations(made)
+        setattr(holder, step, value)
 
 
-def _description(before: ast.Module, after: ast.Module, path: Path) -> str:
-    """The function, and its innermost statement that holds the change, before → after."""
-    prefixes = [path[:n] for n in range(1, len(path) + 1)]
-    place = [prefix for prefix in prefixes if isinstance(_at(before, prefix), ast.stmt)][-1]
-    scopes = [_at(before, p) for p in prefixes if len(p) < len(place)]
+def _statement(tree: ast.Module, path: Path) -> Path:
+    """The way to the innermost statement that holds a node."""
+    prefixes = (path[:n] for n in range(len(path), 0, -1))
+    return next(prefix for prefix in prefixes if isinstance(_at(tree, prefix), ast.stmt))
+
+
+def _description(tree: ast.Module, place: Path, old: str, new: str) -> str:
+    """The function, and what becomes of a statement in it."""
+    scopes = [_at(tree, place[:n]) for n in range(1, len(place))]
     scope = ".".join(one.name for one in scopes if isinstance(one, (ast.FunctionDef, ast.ClassDef)))
-    old, new = _header(_at(before, place)), _header(_at(after, place))
     change = f"drop {_shortened(old, old)[0]}" if new == "pass" else " → ".join(_shortened(old, new))
     return f"{scope}: {change}" if scope else change
 
 
 def _header(statement: ast.stmt) -> str:
     """A statement in one line; of a compound one its first line, with decorators."""
-    shown = copy.deepcopy(statement)
+    shown = copy.copy(statement)
     if hasattr(shown, "body"):
         shown.body = [ast.Expr(ast.Constant(...))]
     if getattr(shown, "orelse", None):

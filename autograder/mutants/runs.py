@@ -6,6 +6,7 @@ gives a wrong number: a check would say so.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import resource
 import select
@@ -13,6 +14,7 @@ import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from autograder.answers.equivalent import EQUIVALENT
@@ -40,9 +42,10 @@ class Trial:
         return not self.killed_by
 
 
-def mutants_of(exercise: CodeExercise) -> list[Mutant]:
+@cache
+def mutants_of(exercise: CodeExercise) -> tuple[Mutant, ...]:
     """All mutants of the solution cell. Raises FileNotFoundError where the source notebooks are not installed."""
-    return mutants(_cell(exercise))
+    return tuple(mutants(_cell(exercise)))
 
 
 def _cell(exercise: CodeExercise) -> str:
@@ -112,6 +115,7 @@ def _try(
 
 
 def _limit(seconds: float) -> None:
+    faulthandler.disable()  # how it ends is no news
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, int(seconds) + 2))
     with open("/proc/self/statm", encoding="ascii") as file:
