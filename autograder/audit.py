@@ -6,6 +6,7 @@ on the visible cases and on hidden ones of many seeds? How far is the nearest wr
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from autograder.diagnose import diagnose, variant_evidence
+from autograder.diagnose import Diagnosis, compatible_pairs, diagnose, variant_evidence
 from autograder.evidence import Array, Evidence, collecting, gather
 from autograder.exercise import REGISTRY, Case, CodeExercise
 from autograder.verdict import (
@@ -70,6 +71,19 @@ class Audit:
     @property
     def ok(self) -> bool:
         return all(kill.ok for kill in self.kills) and all(one.accepted for one in self.acceptances)
+
+    @property
+    def worst_right(self) -> float:
+        """The largest deviation of an accepted variant, in tolerances."""
+        return max((one.spread for one in self.acceptances), default=0.0)
+
+    @property
+    def nearest_wrong(self) -> float:
+        """The smallest deviation of a wrong variant that its numbers tell, in tolerances; infinite without one.
+
+        Variants that break only a rule (launches, bytes, keys) agree in the numbers: the rule tells them.
+        """
+        return min((kill.margin for kill in self.kills if kill.margin > 1), default=INFINITE)
 
 
 def code_exercises(ids: Iterable[str] = ()) -> list[CodeExercise]:
@@ -200,3 +214,40 @@ def _acceptances(exercise: CodeExercise, seeds: Sequence[int]) -> Iterable[Accep
             (judged.deviation / case.tolerance for case, judged in zip(cases, verdict.cases, strict=True)), default=0.0
         )
         yield Acceptance(name, verdict.passed, spread, tuple(case.name for case in verdict.failed_cases))
+
+
+# --- two mistakes at once -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TwoMistakes:
+    """A run with two rows' faults, and what was said about it."""
+
+    rows: tuple[str, str]
+    named: tuple[str, ...]
+    told: str  # "pair", "one of the two", "another that does the same", "false", "nothing" or "passes"
+
+
+def two_mistakes(exercise: CodeExercise, most: int, dice: random.Random) -> Iterable[TwoMistakes]:
+    """Diagnose pairs of faults that do not touch the same part of the update; at most so many, drawn with `dice`."""
+    cases = visible_cases(exercise)
+    pairs = list(compatible_pairs(exercise))
+    for (one, two), objects in dice.sample(pairs, most) if len(pairs) > most else pairs:
+        evidence = [gather(case, objects()) for case in cases]
+        verdict = judge(exercise, cases, evidence, decided=True)
+        diagnosis = diagnose(exercise, cases, evidence, verdict)
+        named = diagnosis.ids if diagnosis else ()
+        yield TwoMistakes((one.id, two.id), named, _told({one.id, two.id}, verdict, diagnosis))
+
+
+def _told(rows: set[str], verdict: Verdict, diagnosis: Diagnosis | None) -> str:
+    if verdict.passed:
+        return "passes"
+    if diagnosis is None:
+        return "nothing"
+    named = set(diagnosis.ids)
+    if named == rows:
+        return "pair"
+    if named < rows:
+        return "one of the two"
+    return "false" if diagnosis.unexplained else "another that does the same"

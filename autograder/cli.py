@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from autograder.exercise import REGISTRY, CodeExercise, UnknownExercise
 
@@ -134,6 +135,9 @@ def exercises(as_json: Json = False) -> None:
 def audit(
     ids: Annotated[list[str] | None, typer.Argument(help="Exercise ids; all without.")] = None,
     seeds: Annotated[int, typer.Option(help="Seeds of hidden cases on which accepted variants are tried.")] = 3,
+    mutants: Annotated[
+        bool, typer.Option("--mutants", help="Change the solutions mechanically instead, and print what survives.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Print the kill matrix: is every misconception failed and named, every accepted variant passed?"""
@@ -144,6 +148,8 @@ def audit(
         chosen = code_exercises(ids or ())
     except (UnknownExercise, ValueError) as error:
         fail(str(error))
+    if mutants:
+        _audit_mutants(chosen, as_json)
     reports = []
     with _progress() as progress:
         task = progress.add_task("auditing", total=len(chosen))
@@ -160,10 +166,56 @@ def audit(
     raise typer.Exit(0 if all(report.ok for report in reports) else NEEDS_ATTENTION)
 
 
+def _audit_mutants(chosen: list[CodeExercise], as_json: bool) -> NoReturn:
+    """Run every mutant of these exercises' solutions; ends the command."""
+    from autograder.mutants.runs import Report, mutants_of, try_mutants
+
+    reports = []
+    with _progress() as progress:
+        for exercise in chosen:
+            try:
+                every = mutants_of(exercise)
+            except FileNotFoundError as error:
+                fail(str(error), ENVIRONMENT)
+            trials = progress.track(try_mutants(exercise, every), len(every), description=exercise.id)
+            reports.append(Report(exercise, tuple(trials)))
+    if as_json:
+        print(json.dumps([_mutant_data(report) for report in reports], indent=1, ensure_ascii=False))
+    for report in () if as_json else reports:
+        _print_mutants(report)
+    raise typer.Exit(0 if all(report.ok for report in reports) else NEEDS_ATTENTION)
+
+
+def _mutant_data(report: Any) -> dict[str, Any]:
+    return {
+        "exercise": report.exercise.id,
+        "mutants": len(report.trials),
+        "killed": report.killed,
+        "equivalent": report.equivalent,
+        "survivors": report.survivors,
+        "not equivalent": report.stale,
+    }
+
+
+def _print_mutants(report: Any) -> None:
+    console.print(
+        f"[bold]{report.exercise.id}[/]: {report.killed} of {len(report.trials)} mutants fail, "
+        f"{len(report.equivalent)} do the same as the solution",
+        highlight=False,
+    )
+    for label, lines in (("survives", report.survivors), ("listed as equivalent, but fails", report.stale)):
+        for what in lines:
+            console.print(f"  [red]{label}:[/] ", Text(what), sep="", highlight=False, soft_wrap=True)
+    for what, reason in report.equivalent.items():
+        console.print("  equivalent: ", Text(f"{what}: {reason}"), sep="", highlight=False, soft_wrap=True)
+
+
 def _audit_data(report: Any) -> dict[str, Any]:
     return {
         "exercise": report.exercise.id,
         "ok": report.ok,
+        "worst_right": report.worst_right,
+        "nearest_wrong": _finite(report.nearest_wrong),
         "kills": [
             {**kill.__dict__, "margin": _finite(kill.margin), "separation": _finite(kill.separation)}
             for kill in report.kills
@@ -196,6 +248,16 @@ def _print_audit(report: Any) -> None:
     for one in report.acceptances:
         mark = "✓ accepted" if one.accepted else f"[red]✗ rejected[/] in {', '.join(one.failed)}"
         console.print(f"  {mark}: {one.name} (uses {one.spread:.2g} of the tolerance)")
+    console.print(f"  {_margins(report)}")
+
+
+def _margins(report: Any) -> str:
+    """How far right and wrong are apart."""
+    right = f"worst right: uses {report.worst_right:.2g} of the tolerance"
+    if report.nearest_wrong == float("inf"):
+        return f"{right}; wrong ones are told by rules, not by numbers"
+    ratio = f"; {report.nearest_wrong / report.worst_right:.2g} times as far" if report.worst_right else ""
+    return f"{right}; nearest wrong: {report.nearest_wrong:.2g} tolerances{ratio}"
 
 
 def _tolerances(number: float) -> str:

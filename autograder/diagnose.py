@@ -241,7 +241,7 @@ def _pair(
         return None
     matches = [
         (pair, objects, match)
-        for pair, objects in _pairs(exercise)
+        for pair, objects in compatible_pairs(exercise)
         if (single is None or set(pair) & set(single.misconceptions))
         and _begins_alike(exercise, first, objects, alone=True)
         and _agrees_in(exercise, first, objects)
@@ -292,7 +292,7 @@ def _beginning(case: Case, alone: bool) -> Case | None:
 
 
 @lru_cache(maxsize=64)
-def _pairs(exercise: CodeExercise) -> tuple[tuple[tuple[Misconception, ...], Objects], ...]:
+def compatible_pairs(exercise: CodeExercise) -> tuple[tuple[tuple[Misconception, Misconception], Objects], ...]:
     """All pairs of misconceptions whose faults do not touch the same part of the update."""
     combine = exercise.combine
     assert combine is not None

@@ -46,12 +46,19 @@ def worked(exercise: CodeExercise) -> Worked:
 
 
 @cache
-def _of_notebook(name: str) -> tuple[dict[str, str], dict[str, str]]:
+def source_notebook(name: str) -> Mapping[str, Any]:
+    """A source notebook's JSON. Raises FileNotFoundError where this installation has none."""
     for place in _PLACES:
         file = place / name / f"{name}.ipynb"
         if file.is_file():
-            return read_worked(json.loads(file.read_text(encoding="utf-8")))
+            notebook: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            return notebook
     raise FileNotFoundError(f"the solutions of {name} are not part of this installation of the course")
+
+
+@cache
+def _of_notebook(name: str) -> tuple[dict[str, str], dict[str, str]]:
+    return read_worked(source_notebook(name))
 
 
 def read_worked(notebook: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy
 import torch
+
+from autograder.exercise import CodeExercise
+from autograder.grading.packing import pack
+from autograder.verdict import hidden_cases, visible_cases
+from autograder.worked import worked
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -40,3 +47,34 @@ def save(name: str, data: dict[str, Any]) -> Path:
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps({"machine": machine(), **data}, indent=1, ensure_ascii=False) + "\n")
     return path
+
+
+def made_of(exercise: CodeExercise) -> str:
+    """A digest of the exercise's solution, answers and cases: what was measured with another one is stale."""
+    cases = visible_cases(exercise) + hidden_cases(exercise, 1)
+    rules = repr([(case.name, case.tolerance, case.limits, case.identical) for case in cases])
+    answers = import_module(f"autograder.answers.{exercise.notebook[3:]}").__file__ or ""
+    parts = (pack(cases), rules.encode(), worked(exercise).code.encode(), Path(answers).read_bytes())
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
+
+
+class Ledger:
+    """Results by exercise, saved after each one: a long measurement that is stopped goes on where it was."""
+
+    def __init__(self, name: str, **settings: Any) -> None:
+        """`settings` belong to what is measured: results of other settings are not taken over."""
+        self.name, self.settings, self.results = name, settings, dict[str, dict[str, Any]]()
+        path = RESULTS / f"{name}.json"
+        old = json.loads(path.read_text()) if path.exists() else {}
+        if old.get("settings") == settings:
+            self.results = old["exercises"]
+
+    def has(self, exercise: CodeExercise) -> bool:
+        return self.results.get(exercise.id, {}).get("made of") == made_of(exercise)
+
+    def put(self, exercise: CodeExercise, **result: Any) -> None:
+        self.results[exercise.id] = {"made of": made_of(exercise), **result}
+        self.save()
+
+    def save(self, **summary: Any) -> Path:
+        return save(self.name, {"settings": self.settings, **summary, "exercises": self.results})

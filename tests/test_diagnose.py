@@ -72,7 +72,7 @@ def test_a_known_mistake_beside_an_unknown_one_is_told_for_what_it_explains() ->
     diagnosis = told("adam.adam", Odd)
     assert diagnosis is not None
     assert diagnosis.ids == ("A1",)
-    assert diagnosis.unexplained == ("amsgrad=True",)
+    assert diagnosis.unexplained == ("amsgrad=True", "one in each group")
 
 
 def test_an_update_unlike_any_known_one_gets_no_name() -> None:

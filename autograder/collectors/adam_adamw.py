@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from autograder.collectors.common import check_call, the_class, the_function
-from autograder.collectors.optimizer import IN_PLACE, STORAGE, build, state_of
+from autograder.collectors.optimizer import DETACHED, IN_PLACE, STORAGE, build, state_of
 from autograder.evidence import ProtocolError, Record, as_array
 from autograder.exercise import Case
 from autograder.probes import quadratic_gradient
@@ -171,7 +171,8 @@ def master_weights(case: Case, objects: Sequence[Any], record: Record) -> None:
     pointers = [p.data_ptr() for p in training.params]
     rows = [training.copies(), *training.run(1, len(case.inputs["grads"]))]
     kept = [p.data_ptr() for p in training.params] == pointers
-    record.fact(STORAGE, IN_PLACE if kept else "given new storage")
+    learning = all(p.requires_grad for p in training.params)
+    record.fact(STORAGE, IN_PLACE if kept and learning else DETACHED if kept else "given new storage")
     _record_dtypes(record, training)
     for row in rows:
         for i, tensor in enumerate(row):

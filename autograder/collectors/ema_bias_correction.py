@@ -221,6 +221,7 @@ class _Counted:
 GRAPH, MODEL, MEMORY = "averaged parameters", "the model that is averaged", "memory of the averaged parameters"
 NEEDS = "requires_grad of the averaged parameters"
 NO_GRAPH, OWN = "no part of any graph", "their own"
+COUNT, COUNTED = "self.updates", "one more after every update"
 
 
 def averaged_module(case: Case, objects: Sequence[Any], record: Record) -> None:
@@ -282,5 +283,7 @@ def _record_rules(record: Record, ema: Any, model: torch.nn.Module, arrays: Mapp
     theirs = {p.data_ptr() for p in model.parameters()}
     shared = any(p.data_ptr() in theirs for p in ema.module.parameters())
     record.first(MEMORY, "shared with the model" if shared else OWN, OWN)
+    count = getattr(ema, "updates", None)
+    record.first(COUNT, COUNTED if count == number else f"{count} after update {number}", COUNTED)
     same = all(np.array_equal(as_array(t), arrays[name]) for name, t in _tensors(model).items() if name in arrays)
     record.first(MODEL, UNCHANGED if same else f"changed by update {number}", UNCHANGED)

@@ -11,7 +11,7 @@ import torch
 
 from autograder.collectors.common import check_call, place, the_function
 from autograder.collectors.launches import MIXES, SYNCS, event_lines
-from autograder.collectors.minibatching import PEAK, mean_squared_error, network, rows_seen
+from autograder.collectors.minibatching import PEAK, mean_relative_error, network, rows_seen
 from autograder.collectors.ranks import AllReduce, check_reduced, run_ranks
 from autograder.evidence import ProtocolError, Record
 from autograder.exercise import Case
@@ -56,7 +56,8 @@ def layer_ratios(case: Case, objects: Sequence[Any], record: Record) -> None:
 
 def _snapshot(model: torch.nn.Module) -> list[Any]:
     tensors = [t for p in model.parameters() for t in (p.detach(), p.grad) if t is not None]
-    return [tensor.numpy().copy() for tensor in tensors]
+    flags = [np.array([p.requires_grad for p in model.parameters()])]
+    return [tensor.numpy().copy() for tensor in tensors] + flags
 
 
 # --- ranks ----------------------------------------------------------------------------------------------------------
@@ -142,15 +143,15 @@ def _one_micro_batch(inputs: Mapping[str, Any], counter: Any, model: torch.nn.Mo
     """Peak of the new bytes of one forward and backward, on a counted device."""
     few = inputs["micro_batch"]
     with counter.section("one micro-batch") as one:
-        mean_squared_error(model(X[:few]), y[:few]).backward()  # type: ignore[no-untyped-call]
+        mean_relative_error(model(X[:few]), y[:few]).backward()  # type: ignore[no-untyped-call]
     model.zero_grad(set_to_none=True)
     return int(one.peak_bytes)
 
 
 def _model(inputs: Mapping[str, Any], tensor: Any) -> torch.nn.Sequential:
     model = network([tensor(array) for array in inputs["weights"]])
-    if "frozen" in inputs:
-        list(model.parameters())[inputs["frozen"]].requires_grad_(False)
+    for number in inputs.get("frozen", ()):
+        list(model.parameters())[number].requires_grad_(False)
     return model
 
 
@@ -158,7 +159,7 @@ def _call(
     inputs: Mapping[str, Any], call: Any, model: torch.nn.Module, X: Tensor, y: Tensor, all_reduce: Any, count: int
 ) -> None:
     few = (inputs["micro_batch"],) if "micro_batch" in inputs else ()
-    arguments = (model, mean_squared_error, X, y, *few, all_reduce, count)
+    arguments = (model, mean_relative_error, X, y, *few, all_reduce, count)
     check_call(call, inputs["name"], inputs["usage"], *arguments)
     call(*arguments)
 

@@ -30,6 +30,7 @@ from autograder.exercise import Case
 #: Facts with the value they have when all is well.
 GRAD, HELD, STORAGE, PRECISION = "p.grad", "p.grad after step()", "parameters", "precision of the state"
 STILL_THERE, IN_PLACE, ENOUGH = "still there", "updated in place", "that of the parameter"
+DETACHED = "detached for good: backward gives them no gradient any more"
 
 
 def optimizer(case: Case, objects: Sequence[Any], record: Record) -> None:
@@ -125,6 +126,8 @@ class Run:
         for i, (parameter, pointer) in enumerate(zip(self.params, pointers, strict=True)):
             same = parameter.data_ptr() == pointer
             value = IN_PLACE if same else f"given new storage in step {number} (parameter {i})"
+            if same and not parameter.requires_grad:
+                value = DETACHED
             self.record.first(STORAGE, value, IN_PLACE)
 
 

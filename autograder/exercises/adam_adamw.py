@@ -198,9 +198,11 @@ def _optimizer_cases(rng: Generator, hyper: dict[str, Any], hidden: bool, adamw:
         inputs = _one_group(rng, shapes[:2], hyper, device=PRETEND)
         cases.append(case("another device", "dtypes and devices", {**inputs, "grads": inputs["grads"][:3]}))
     if not adamw:
+        flags = {"group_of": [0, 1, 1], "groups": [{"amsgrad": True}, {"maximize": True}]}
         cases[4:4] = [
             case("amsgrad=True", "amsgrad and maximize", _one_group(rng, shapes, {**hyper, "amsgrad": True})),
             case("maximize=True", "amsgrad and maximize", _one_group(rng, shapes, {**hyper, "maximize": True})),
+            case("one in each group", "amsgrad and maximize", _one_group(rng, shapes, hyper, **flags)),
         ]
     return tuple(cases)
 
@@ -549,10 +551,14 @@ def _coarse_updates(rng: Generator, hyper: Mapping[str, Any]) -> dict[str, Any]:
     return {**_one_group(rng, [(8,), (2, 3)], _bare(hyper)), "state": []}
 
 
+def _bare_groups(rng: Generator, hyper: Mapping[str, Any]) -> dict[str, Any]:
+    inputs = _two_groups(rng, hyper)
+    return {**inputs, "groups": [_bare(group) for group in inputs["groups"]], "state": []}
+
+
 def _reloaded(rng: Generator, hyper: Mapping[str, Any]) -> dict[str, Any]:
     """Two groups, and a parameter that never has a gradient, through a checkpoint half-way."""
-    inputs = _two_groups(rng, hyper)
-    inputs["groups"] = [_bare(group) for group in inputs["groups"]]
+    inputs = _bare_groups(rng, hyper)
     inputs["params"].insert(1, weights(rng, (3,)))
     inputs["group_of"].insert(1, 0)
     for step in inputs["grads"]:
@@ -580,6 +586,7 @@ def _master_cases(rng: Generator, hyper: dict[str, Any], hidden: bool) -> tuple[
             tolerance=TOLERANCE["bfloat16"],
         ),
         case("the float32 side follows Adam", "float32 state", coarse, **_FLOAT32_SIDE),
+        case("two groups, lr changed half-way", "float32 state", _bare_groups(rng, hyper), **_FLOAT32_SIDE),
         probe_case(
             "through state_dict and back",
             "load_state_dict",

@@ -83,11 +83,11 @@ def _sizes(rng: Generator, count: int) -> list[int]:
 
 def _data_parallel_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     equal, unequal, many = [4, 4], [7, 2, 3], [3, 1, 6, 2]
-    frozen = 2
+    frozen, learns = 2, 0
     if hidden:
         count = int(rng.integers(2, 5))
         equal, unequal, many = [int(rng.integers(3, 7))] * count, _sizes(rng, 3), _sizes(rng, int(rng.integers(4, 6)))
-        frozen = int(rng.integers(0, 4))
+        frozen, learns = int(rng.integers(0, 4)), int(rng.integers(0, 4))
 
     def case(title: str, group: str, inputs: dict[str, Any], *limits: Limit) -> Case:
         return _case(title, group, inputs, hidden, *limits)
@@ -96,10 +96,15 @@ def _data_parallel_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         case("shards of one size", "equal shards", _inputs(rng, equal)),
         case("shards of several sizes", "unequal shards", _inputs(rng, unequal)),
         case("float32, a rank with one example", "unequal shards", _inputs(rng, [1, *unequal[1:]], dtype="float32")),
-        case("a frozen parameter", "unequal shards", _inputs(rng, unequal[:2], frozen=frozen)),
+        case("a frozen parameter", "unequal shards", _inputs(rng, unequal[:2], frozen=[frozen])),
         case("one rank", "equal shards", _inputs(rng, unequal[:1])),
         case("calls of all_reduce", "one bucket", _inputs(rng, many), CALL_LIMIT),
         case("on a GPU", "one bucket", _inputs(rng, [many[0]] * 4, device=PRETEND), *DEVICE_LIMITS),
+        case(
+            "only one parameter learns",
+            "unequal shards",
+            _inputs(rng, unequal[:2], frozen=[i for i in range(4) if i != learns]),
+        ),
     )
 
 
@@ -143,7 +148,7 @@ def _no_sync_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         case("micro-batches of one size", "values", _micro(rng, [2 * micro] * 3, micro)),
         case("a shorter last one on each rank", "values", _micro(rng, [2 * micro + 1, 2 * micro + 1], micro)),
         case("ranks with different numbers of them", "values", _micro(rng, ragged, micro)),
-        case("float32, a frozen parameter", "values", _micro(rng, ragged[:2], micro, frozen=1, dtype="float32")),
+        case("float32, a frozen parameter", "values", _micro(rng, ragged[:2], micro, frozen=[1], dtype="float32")),
         case("calls of all_reduce", "one reduction", _micro(rng, [3 * micro] * 2, micro), CALL_LIMIT),
         case("on a GPU", "one reduction", _micro(rng, [2 * micro + 1] * 3, micro, device=PRETEND), *DEVICE_LIMITS),
         case(

@@ -195,6 +195,14 @@ def _lanczos_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         case("four large ones", "early end", _symmetric(rng, 1e7 * few[[0, 1, 2] + [3] * 29]), 3, 30, 5),
         case("a multiple of the identity", "early end", scale * np.eye(6), 1, 6, 2),
         case("the matrix of zeros", "early end", np.zeros((6, 6)), 1, 6, 2),
+        case(
+            "four large negative ones",
+            "early end",
+            _symmetric(rng, -1e7 * np.abs(few[[1, 2, 3] + [0] * 29])),
+            3,
+            30,
+            5,
+        ),
     )
 
 

@@ -367,7 +367,7 @@ def _init_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         case(number, kind, shapes, **more)
         for number in (0, 1)
         for kind, shapes, more in (
-            ("linear layers", (shape(3, 11), shape(17, 4)), {}),
+            ("linear layers", (shape(3, 11), shape(17, 4), [1, 7], [6, 1]), {}),
             ("convolutions", (shape(6, 2, 3, 3), shape(3, 8, 5)), {}),
             ("float32", (shape(4, 9),), {"dtype": "float32"}),
         )

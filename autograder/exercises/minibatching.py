@@ -235,6 +235,7 @@ def _batches_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         case("drop_last=True, a short batch", "drop_last", ragged, True, "coverage"),
         case("drop_last=True, no short batch", "drop_last", even, True, "coverage"),
         case("torch's first epoch", "torch's order", even, None, "torch"),
+        case(f"{even + 1} examples, batches of {batch}", "every example once", even + 1, None, "coverage"),
     )
 
 
@@ -376,6 +377,11 @@ def _two_groups(rng: Generator, hyper: Mapping[str, float]) -> dict[str, Any]:
     }
 
 
+def _one_maximizes(rng: Generator, hyper: Mapping[str, float]) -> dict[str, Any]:
+    """Two groups that differ in nothing but their direction."""
+    return {**_one_group(rng, hyper), "group_of": [0, 1, 1], "groups": [{}, {"maximize": True}]}
+
+
 def _late(rng: Generator, hyper: Mapping[str, float]) -> dict[str, Any]:
     """Parameter 1 has no gradient in steps 1, 2 and 5; step 4 uses the gradient tensors of step 3 once more."""
     inputs = _one_group(rng, hyper, reuse=[4])
@@ -415,6 +421,7 @@ def _sgd_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         case("a closure", "closure", _with_closure(rng, hyper), "closure"),
         case("float32", "dtypes and devices", _one_group(rng, hyper, dtype="float32")),
         *(() if hidden else (case("another device", "dtypes and devices", pretend),)),
+        case("two groups, one with maximize", "weight decay and maximize", _one_maximizes(rng, hyper)),
     )
 
 
@@ -463,6 +470,7 @@ def _ball_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         case("a moderate lr", "stable", rounded(0.6 / h), h, s),
         case("a small lr", "stable", rounded(0.1 / h), h, s),
         case("close to instability", "stable", rounded(1.8 / h), h, rounded(s / 10)),
+        case("a flat valley, a large lr", "stable", rounded(6 / h), rounded(h / 10), s),
         case("lr·curvature = 2", "unstable", 0.5, 4.0, s),
         case("lr·curvature = 2.6", "unstable", rounded(2.6 / h), h, s),
         case("no curvature", "unstable", 0.1, 0.0, s),

@@ -370,7 +370,7 @@ _SCHEDULE_USAGES = ["(v, lr_old, lr_new)", "(w0, grads, lrs, mu)"]
 def _lr_change_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     lr, mu = _drawn(rng, hidden)
     falling = [lr * (0.3 if t >= STEPS // 2 else 1.0) for t in range(STEPS)]
-    wild = [rounded(lr * factor) for factor in (1.0, 1.0, 0.5, 0.5, 2.0, 0.1, 0.1, 1.5)]
+    wild = [rounded(lr * factor) for factor in (1.0, 0.7, 0.5, 0.5, 2.0, 0.1, 0.1, 1.5)]
 
     def run(lrs: Sequence[float], shape: Shape) -> dict[str, Any]:
         grads = np.stack([step[0] for step in gradients(rng, [shape], steps=len(lrs))])

@@ -328,6 +328,7 @@ def _scale_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         measured("clipped gradients", (2, 3), scales, steps + 1),
         measured("saturating steps", (6,), [some(-0.8, -0.4)], steps),
         measured("steps that are longest at a middle scale", (6,), scales, steps),
+        followed("a single step", (3,), [some(0.5, 1.0)], some(-1.2, -0.8), 1),
     )
 
 

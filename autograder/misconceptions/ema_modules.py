@@ -22,6 +22,10 @@ class TorchEMA(AveragedModel):
         super().__init__(model, multi_avg_fn=get_ema_multi_avg_fn(beta))
         self.module.requires_grad_(False)
 
+    @property
+    def updates(self) -> int:
+        return int(self.n_averaged)
+
     def update(self, model: torch.nn.Module) -> None:
         self.update_parameters(model)
 
@@ -34,7 +38,7 @@ class Simulator(torch.nn.Module):
     def __init__(self, model: torch.nn.Module, beta: float) -> None:
         super().__init__()
         self.module = copy.deepcopy(model).requires_grad_(False)
-        self.beta, self.updates = beta, 0
+        self.beta, self.updates = beta, self.faults.get("counts from", 0)
 
     def update(self, model: torch.nn.Module) -> None:
         faults = self.faults
@@ -54,7 +58,7 @@ class Simulator(torch.nn.Module):
             with torch.no_grad():
                 for mine, other in zip(averaged, current, strict=True):
                     other.copy_(mine)
-        self.updates += 1
+        self.updates += faults.get("count") != "never"
 
     def _average(self, mine: Tensor, other: Tensor, copies: bool) -> None:
         write = self.faults.get("write")
@@ -112,6 +116,7 @@ ROWS: dict[str, Row] = {
         "section 6, the table of rules",
         {"first": "averaged"},
         coincides="when the model has not changed before the first update",
+        also=({"counts from": 1},),
     ),
     "E49": Row(
         "buffers are forgotten",
