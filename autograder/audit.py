@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from autograder.devices import Device, moved, on_device
 from autograder.diagnose import Diagnosis, compatible_pairs, diagnose, variant_evidence
 from autograder.evidence import Array, Evidence, collecting, gather
 from autograder.exercise import REGISTRY, Case, CodeExercise
@@ -96,10 +97,18 @@ def code_exercises(ids: Iterable[str] = ()) -> list[CodeExercise]:
     return [exercise for exercise in chosen if isinstance(exercise, CodeExercise)]
 
 
-def audit(exercise: CodeExercise, seeds: Sequence[int] = (1, 2, 3)) -> Audit:
-    """Run the matrix for one exercise. `seeds` draw the hidden cases for the accepted variants."""
+def audit(exercise: CodeExercise, seeds: Sequence[int] = (1, 2, 3), device: Device = "cpu") -> Audit:
+    """Run the matrix for one exercise. `seeds` draw the hidden cases for the accepted variants.
+
+    Cases that can be moved to another device are played there (`devices.moved`), the others where they are.
+    """
     with collecting():
-        return Audit(exercise, tuple(_kills(exercise)), tuple(_acceptances(exercise, seeds)))
+        return Audit(exercise, tuple(_kills(exercise, device)), tuple(_acceptances(exercise, seeds, device)))
+
+
+def movable(exercise: CodeExercise) -> bool:
+    """Can any of its cases be played on a GPU?"""
+    return any(moved(case, "cuda") for case in visible_cases(exercise))
 
 
 def answers(exercise: CodeExercise, table: str) -> Any:
@@ -119,8 +128,8 @@ def attempt(exercise: CodeExercise, cases: Sequence[Case], objects: Sequence[Any
 # --- wrong variants -------------------------------------------------------------------------------------------------
 
 
-def _kills(exercise: CodeExercise) -> Iterable[Kill]:
-    cases = visible_cases(exercise)
+def _kills(exercise: CodeExercise, device: Device) -> Iterable[Kill]:
+    cases = on_device(visible_cases(exercise), device)
     reference = [expected_evidence(exercise, case) for case in cases]
     bank: list[tuple[str, _Fingerprint]] = []
     tried: list[tuple[str, str, Sequence[Any], _Fingerprint]] = []
@@ -205,8 +214,9 @@ def _misshapen(run: Evidence, right: Evidence) -> frozenset[str]:
 # --- right variants -------------------------------------------------------------------------------------------------
 
 
-def _acceptances(exercise: CodeExercise, seeds: Sequence[int]) -> Iterable[Acceptance]:
-    cases = visible_cases(exercise) + tuple(case for seed in seeds for case in hidden_cases(exercise, seed))
+def _acceptances(exercise: CodeExercise, seeds: Sequence[int], device: Device) -> Iterable[Acceptance]:
+    drawn = (case for seed in seeds for case in hidden_cases(exercise, seed))
+    cases = on_device((*visible_cases(exercise), *drawn), device)
     for name, objects in answers(exercise, "ACCEPTED").items():
         evidence = [gather(case, objects) for case in cases]
         verdict = judge(exercise, cases, evidence, decided=True)

@@ -10,7 +10,6 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cache
 from html import escape
 from typing import Any, Literal
@@ -18,7 +17,8 @@ from typing import Any, Literal
 import torch
 
 from autograder import learner
-from autograder.diagnose import Diagnosis, diagnose
+from autograder.devices import Device, counted, moved
+from autograder.diagnose import Diagnosis, diagnose_first
 from autograder.evidence import Evidence, collecting, gather
 from autograder.exercise import REGISTRY, Case, CodeExercise, Exercise, QuizExercise, UnknownExercise
 from autograder.grading.references import refused
@@ -119,11 +119,12 @@ def _decide(exercise: CodeExercise, objects: Sequence[Any], hidden: bool) -> tup
     if hidden:
         cases += hidden_cases(exercise, exercise.public_seed)
     elif torch.cuda.is_available():
-        cases += on_cuda(exercise)
+        cases += twins(exercise, "cuda")
     with refused(_left_out(exercise.notebook)):  # as when the notebook is graded
         evidence = _evidence(cases, objects)
     verdict = judge(exercise, cases, evidence, decided=hidden)
-    return verdict, diagnose(exercise, cases, evidence, verdict)
+    at_home = visible_cases(exercise)
+    return verdict, diagnose_first(exercise, cases, evidence, verdict, lambda case: hidden or case in at_home)
 
 
 def _evidence(cases: Sequence[Case], objects: Sequence[Any]) -> list[Evidence]:
@@ -144,13 +145,16 @@ def _left_out(notebook: str) -> tuple[str, ...]:
 
 
 @cache
-def on_cuda(exercise: CodeExercise) -> tuple[Case, ...]:
-    """The visible CPU cases once more on the GPU, for whoever has one. Marks never depend on them."""
-    return tuple(
-        replace(case, name=f"{case.name}, on the GPU", inputs={**case.inputs, "device": "cuda"})
-        for case in visible_cases(exercise)
-        if case.collector in ("function", "optimizer") and case.inputs.get("device", "cpu") == "cpu"
-    )
+def twins(exercise: CodeExercise, device: Device) -> tuple[Case, ...]:
+    """The visible CPU cases once more on a device, for whoever has it. Marks never depend on them.
+
+    Only where the exercise asks for code that follows its tensors' device: functions on tensors, optimizers, and
+    whatever is counted on the pretend GPU as well.
+    """
+    visible = visible_cases(exercise)
+    asked = any(map(counted, visible))
+    chosen = (case for case in visible if asked or case.collector in ("function", "optimizer"))
+    return tuple(twin for case in chosen if (twin := moved(case, device)))
 
 
 def _note(exercise: Exercise, verdict: Verdict, diagnosis: Diagnosis | None) -> None:

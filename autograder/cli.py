@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from autograder.devices import Device
 from autograder.exercise import REGISTRY, CodeExercise, UnknownExercise
 
 app = typer.Typer(
@@ -27,6 +28,9 @@ console = Console()
 NEEDS_ATTENTION, WRONG_USE, ENVIRONMENT = 1, 2, 3
 
 Engine = Literal["fork", "kernel"]
+OnDevice = Annotated[
+    Device, typer.Option(help="Play the cases there: cuda, or pretend, a counted GPU that any machine has.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
@@ -138,16 +142,26 @@ def audit(
     mutants: Annotated[
         bool, typer.Option("--mutants", help="Change the solutions mechanically instead, and print what survives.")
     ] = False,
+    device: OnDevice = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Print the kill matrix: is every misconception failed and named, every accepted variant passed?"""
+    """Print the kill matrix: is every misconception failed and named, every accepted variant passed?
+
+    With --device for the exercises that have cases with tensors on a device; some mistakes show on the CPU alone.
+    """
     from autograder.audit import audit as run
-    from autograder.audit import code_exercises
+    from autograder.audit import code_exercises, movable
+    from autograder.devices import NoDevice, refuse_missing
 
     try:
-        chosen = code_exercises(ids or ())
+        chosen = [one for one in code_exercises(ids or ()) if device == "cpu" or movable(one)]
+        refuse_missing(device)
     except (UnknownExercise, ValueError) as error:
         fail(str(error))
+    except NoDevice as error:
+        fail(str(error), ENVIRONMENT)
+    if not chosen:
+        fail(f"none of {', '.join(ids or ())} has a case that can be played on another device")
     if mutants:
         _audit_mutants(chosen, as_json)
     reports = []
@@ -155,7 +169,7 @@ def audit(
         task = progress.add_task("auditing", total=len(chosen))
         for exercise in chosen:
             progress.update(task, description=exercise.id)
-            reports.append(run(exercise, range(1, seeds + 1)))
+            reports.append(run(exercise, range(1, seeds + 1), device))
             progress.advance(task)
     if as_json:
         print(json.dumps([_audit_data(report) for report in reports], indent=1))
@@ -294,6 +308,7 @@ def grade(
     trust_students: Annotated[
         bool, typer.Option("--trust-students", help="Grade without a sandbox where the machine offers none.")
     ] = False,
+    device: OnDevice = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line and event.")] = False,
 ) -> None:
     """Grade a class outside the students' kernels, sandboxed; unchanged submissions are skipped."""
@@ -304,9 +319,17 @@ def grade(
         fail(f"there is no {root / 'release' / assignment}: build the release, or say --course")
     with started(root) as zygote:
         from autograder.grading import command
+        from autograder.grading.conduct import Settings
         from autograder.grading.engine import Options
 
-        options = Options(force=force, trust_students=trust_students, way=engine, audit=part, zygote=zygote)
+        options = Options(
+            force=force,
+            trust_students=trust_students,
+            way=engine,
+            audit=part,
+            settings=Settings(device=device),
+            zygote=zygote,
+        )
         if jobs:
             options = replace(options, jobs=jobs)
         try:

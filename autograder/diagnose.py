@@ -19,7 +19,7 @@ import numpy as np
 
 from autograder.evidence import Array, Evidence, Problem, gather
 from autograder.exercise import Case, CodeExercise, Misconception
-from autograder.verdict import CaseVerdict, Verdict, deviation, displacement, expected_evidence, judge_case
+from autograder.verdict import CaseVerdict, Verdict, deviation, displacement, expected_evidence, judge, judge_case
 
 Objects = Callable[[], tuple[Any, ...]]
 
@@ -72,6 +72,28 @@ def diagnose(
         if single is not None and len(single.explains) > _against(single, observed):
             return single  # a name that explains the minority of the failures is more likely to be wrong
     return None
+
+
+def diagnose_first(
+    exercise: CodeExercise,
+    cases: Sequence[Case],
+    evidence: Sequence[Evidence],
+    verdict: Verdict,
+    first: Callable[[Case], bool],
+) -> Diagnosis | None:
+    """A mistake is looked for in the cases that `first` picks, and in all of them where those pass.
+
+    There the wrong variants' runs are the same for everybody, on every machine.
+    """
+    if verdict.passed:
+        return None
+    picked = [i for i, case in enumerate(cases) if first(case)]
+    some, found = [cases[i] for i in picked], [evidence[i] for i in picked]
+    among = judge(exercise, some, found, decided=True)
+    # (nothing picked fails, too: a group without cases is not passed)
+    if not picked or all(case.passed for case in among.cases):
+        return diagnose(exercise, cases, evidence, verdict)
+    return diagnose(exercise, some, found, among)
 
 
 def _against(single: Diagnosis, observed: Sequence[_Observed]) -> int:

@@ -1,69 +1,191 @@
-"""The same checks on CUDA: references, tolerances and right answers hold there in every dtype."""
+"""The same checks on a GPU: every exercise's references, cases and tolerances hold there, in every dtype.
+
+`-m gpu` needs a CUDA device, and pytest and torch alone: `python -m pytest -m gpu tests/test_gpu.py tests/launches`.
+Elsewhere the same cases run on the pretend GPU, which refuses to mix devices as a real one does.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from test_student_side import BLOCKER
 
-from autograder.answers import adam_adamw as answers
-from autograder.answers import minibatching
-from autograder.checks import on_cuda
-from autograder.evidence import gather
-from autograder.exercise import REGISTRY, TOLERANCE, Case, CodeExercise
-from autograder.verdict import expected_evidence, judge_case, visible_cases
+from autograder import checks
+from autograder.audit import answers, audit, code_exercises, movable
+from autograder.collectors.common import Place
+from autograder.devices import AT_HOME, NoDevice, at_home, counted, moved, on_device, refuse_missing
+from autograder.evidence import COLLECTORS, collecting, gather
+from autograder.exercise import TOLERANCE, Case, CodeExercise
+from autograder.verdict import expected_evidence, hidden_cases, judge_case, visible_cases
+
+CODE = code_exercises()
+MOVABLE = [exercise for exercise in CODE if movable(exercise)]
 
 
-def code(exercise_id: str) -> CodeExercise:
-    exercise = REGISTRY[exercise_id]
-    assert isinstance(exercise, CodeExercise)
-    return exercise
+def by_id(exercises: list[CodeExercise]) -> list[Any]:
+    return [pytest.param(exercise, id=exercise.id) for exercise in exercises]
 
 
-RIGHT = [
-    ("minibatch.mean_gradient", (minibatching.mean_indexed,)),
-    ("minibatch.unbiased", (minibatching.all_at_once,)),
-    ("minibatch.epoch_loss", (minibatching.loss_weighted,)),
-    ("minibatch.standard_error", (minibatching.error_population,)),
-    ("minibatch.sgd", (minibatching.SGDAlpha,)),
-    ("minibatch.logistic", (minibatching.logistic_sigmoid,)),
-    ("minibatch.perceptron", (minibatching.perceptron_mask,)),
-    ("adam.step", (answers.step_by_formula,)),
-    ("adam.adam", (answers.TorchNames,)),
-    ("adam.adamw", (answers._w(answers.TorchNames),)),
-    ("adam.foreach", (answers.Foreach,)),
-]
+@pytest.fixture(autouse=True)
+def silent() -> Iterator[None]:
+    with collecting():
+        yield
+
+
+def wrong(exercise: CodeExercise, cases: tuple[Case, ...], objects: tuple[Any, ...]) -> list[tuple[str, object]]:
+    """The cases that are judged wrong, and why."""
+    found = []
+    for case in cases:
+        evidence = gather(case, objects)
+        verdict = judge_case(case, evidence, expected_evidence(exercise, case))
+        if not verdict.passed:
+            found.append((case.name, evidence.problem or verdict.violations or verdict.deviation))
+    return found
+
+
+def there(exercise: CodeExercise, device: Any, seeds: range = range(0)) -> tuple[Case, ...]:
+    cases = (*visible_cases(exercise), *(case for seed in seeds for case in hidden_cases(exercise, seed)))
+    return tuple(twin for case in cases if (twin := moved(case, device)))
+
+
+# --- on a real GPU --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
-@pytest.mark.parametrize(("exercise_id", "objects"), RIGHT, ids=[name for name, _ in RIGHT])
-def test_right_answers_pass_on_cuda(exercise_id: str, objects: tuple[Any, ...], dtype: str) -> None:
-    exercise = code(exercise_id)
-    for case in on_cuda(exercise):
-        if case.inputs.get("dtype", "float64") == dtype:
-            assert judge_case(case, gather(case, objects), expected_evidence(exercise, case)).passed, case.name
+@pytest.mark.parametrize("exercise", by_id(MOVABLE))
+def test_every_accepted_answer_is_right_on_cuda_in_every_dtype(exercise: CodeExercise) -> None:
+    cases = there(exercise, "cuda", seeds=range(1, 4))
+    rejected = {
+        name: bad for name, given in answers(exercise, "ACCEPTED").items() if (bad := wrong(exercise, cases, given))
+    }
+    assert rejected == {}
 
 
 @pytest.mark.gpu
-def test_cpu_and_cuda_references_agree_within_the_tolerances() -> None:
-    for exercise_id, _ in RIGHT:
-        exercise = code(exercise_id)
-        for case in on_cuda(exercise):
-            at_home = replace(case, inputs={**case.inputs, "device": "cpu"})
-            found = gather(case, exercise.reference())
-            verdict = judge_case(at_home, found, expected_evidence(exercise, at_home))
-            assert verdict.passed, (exercise_id, case.name, verdict.deviation)
+@pytest.mark.parametrize("exercise", by_id(MOVABLE))
+def test_the_references_of_cpu_and_cuda_agree_within_the_tolerances(exercise: CodeExercise) -> None:
+    apart = {}
+    for case in visible_cases(exercise):
+        if (twin := moved(case, "cuda")) is not None:
+            verdict = judge_case(case, gather(twin, exercise.reference()), expected_evidence(exercise, case))
+            if not verdict.passed:
+                apart[case.name] = verdict.violations or verdict.deviation
+    assert apart == {}
 
 
-def test_the_cases_for_cuda_are_the_visible_cpu_cases() -> None:
-    exercise = code("adam.adam")
-    twins = on_cuda(exercise)
-    plain = [c for c in visible_cases(exercise) if c.inputs.get("device", "cpu") == "cpu"]
-    assert [t.inputs["device"] for t in twins] == ["cuda"] * len(plain)
-    assert {t.inputs.get("dtype", "float64") for t in twins} == set(TOLERANCE)
-    assert not any(isinstance(t, Case) and t.hidden for t in twins)
+@pytest.mark.gpu
+@pytest.mark.parametrize("exercise_id", ["start.gd_step", "adam.step", "momentum.sgd", "minibatch.accumulate"])
+def test_wrong_variants_are_killed_and_named_on_cuda(exercise_id: str) -> None:
+    report = audit(code_exercises([exercise_id])[0], seeds=(1,), device="cuda")
+    assert [(kill.id, kill.source, kill.named) for kill in report.kills if not kill.ok] == []
+    assert all(one.accepted for one in report.acceptances)
+
+
+@pytest.mark.gpu
+def test_a_check_on_a_gpu_machine_plays_its_cases_there_too(capsys: pytest.CaptureFixture[str]) -> None:
+    exercise = code_exercises(["adam.step"])[0]
+    checks.check("adam.step", *next(iter(answers(exercise, "ACCEPTED").values())))
+    assert "the GPU" in capsys.readouterr().out
+
+
+# --- the same cases on the pretend GPU ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("exercise", by_id(MOVABLE))
+def test_an_accepted_answer_is_right_on_the_pretend_gpu(
+    exercise: CodeExercise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One answer and one case of each dtype and collector here; `autograder audit --device pretend` takes all."""
+    kinds = {(case.collector, case.inputs.get("dtype")): case for case in there(exercise, "pretend")}
+    made: list[str] = []
+    for name in ("tensor", "given", "module"):
+        monkeypatch.setattr(Place, name, _noting(getattr(Place, name), made))
+    given = list(answers(exercise, "ACCEPTED").values())[-1]
+    for case in kinds.values():
+        made.clear()
+        assert wrong(exercise, (case,), given) == []
+        assert set(made) == {"lazy"}, f"{case.collector} should make its tensors on the case's device"
+
+
+def _noting(make: Callable[..., Any], made: list[str]) -> Callable[..., Any]:
+    """`make`, with the device of what it has made written down."""
+
+    def noted(self: Place, *args: Any) -> Any:
+        thing = make(self, *args)
+        made.append((next(thing.parameters()) if isinstance(thing, torch.nn.Module) else thing).device.type)
+        return thing
+
+    return noted
+
+
+def test_wrong_variants_are_killed_and_named_on_the_pretend_gpu() -> None:
+    report = audit(code_exercises(["start.gd_step"])[0], seeds=(1,), device="pretend")
+    assert report.ok
+    assert len(report.kills) > 4
+
+
+# --- which cases can be moved ---------------------------------------------------------------------------------------
+
+
+def test_what_stays_on_the_cpu_is_known_with_its_reason() -> None:
+    """A new collector has to make its tensors on the case's device, or to say why it cannot."""
+    stay = {
+        exercise.id: {at_home(case) for case in visible_cases(exercise)} for exercise in CODE if exercise not in MOVABLE
+    }
+    assert all("" not in reasons for reasons in stay.values()), stay
+    assert set(AT_HOME) <= set(COLLECTORS)
+    topics = {exercise_id.split(".")[0] for exercise_id in stay}
+    assert {"adam", "rmsprop", "start"}.isdisjoint(topics), "optimizers are about tensors"
+    assert "minibatch.batches" in stay
+    assert len(MOVABLE) > 40
+
+
+@pytest.mark.parametrize("exercise", by_id(CODE))
+def test_moving_changes_the_device_alone_and_leaves_counted_cases(exercise: CodeExercise) -> None:
+    cases = visible_cases(exercise)
+    for case, twin in zip(cases, on_device(cases, "cuda"), strict=True):
+        if counted(case) or at_home(case):
+            assert twin is case
+        else:
+            assert twin.inputs == {**case.inputs, "device": "cuda"}
+            assert (twin.group, twin.tolerance, twin.limits) == (case.group, case.tolerance, case.limits)
+            assert twin.name == f"{case.name}, on the GPU"
+
+
+def test_a_check_on_a_gpu_machine_adds_the_visible_cases_in_every_dtype() -> None:
+    exercise = code_exercises(["adam.adam"])[0]
+    twins = checks.twins(exercise, "cuda")
+    assert {twin.inputs.get("dtype", "float64") for twin in twins} == set(TOLERANCE)
+    assert not any(twin.hidden for twin in twins)
     if not torch.cuda.is_available():  # without the device the problem is told, not raised
         assert gather(twins[0], (torch.optim.Adam,)).problem is not None
+
+
+def test_answers_on_numpy_stay_right_where_the_exercise_asks_for_no_device() -> None:
+    """Nothing in these exercises says where tensors live: `check` on a GPU machine does not ask for it either."""
+    for exercise_id in ("largebatch.noise_scale", "landscape.classify"):
+        assert checks.twins(code_exercises([exercise_id])[0], "cuda") == ()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here is a CUDA device")
+def test_a_missing_device_is_refused_in_one_line() -> None:
+    with pytest.raises(NoDevice, match="here: leave --device away, marks need no GPU"):
+        refuse_missing("cuda")
+
+
+def test_the_gpu_tests_need_pytest_and_torch_alone(root: Path) -> None:
+    """A GPU machine has no Jupyter: nothing of nbgrader's may be imported while these tests are collected."""
+    code = BLOCKER.replace("'pytest', ", "") + (
+        "import pytest, sys\n"
+        "sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', '-m', 'gpu', '--collect-only', "
+        "'tests/test_gpu.py', 'tests/launches']))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=120)
+    assert out.returncode == 0, out.stdout[-2000:] + out.stderr
+    assert "test_every_accepted_answer_is_right_on_cuda" in out.stdout

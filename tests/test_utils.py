@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import builtins
 import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from typing import Any
 
@@ -37,17 +41,68 @@ def test_the_stopwatch_warms_up_and_takes_the_median(monkeypatch: pytest.MonkeyP
     assert (seconds, len(calls)) == (2.0, 4)
 
 
-def test_a_device_that_does_not_work_is_passed_over_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_that_does_not_work_is_passed_over_and_said() -> None:
     choice = device.choose("cuda:99")
     assert choice.device.type in ("cpu", "cuda", "mps")
     assert "cuda:99 does not work here" in choice.reason
+
+
+def machine_with(monkeypatch: pytest.MonkeyPatch, free: list[int | Exception], broken: tuple[int, ...] = ()) -> None:
+    """torch as it answers on a machine with CUDA devices of so much free memory, some of which compute nothing."""
+
+    def info(index: int) -> tuple[int, int]:
+        if isinstance(found := free[index], Exception):
+            raise found
+        return found, 80
+
+    def ones(size: int, device: object) -> torch.Tensor:
+        index = torch.device(str(device)).index
+        if index is not None and index in broken:
+            raise RuntimeError("CUDA error: no kernel image is available\nCompile with TORCH_USE_CUDA_DSA")
+        return torch.full((size,), 1.0)
+
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda i: ((1, 9), (5, 9))[i])
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda name: "a GPU")
-    assert device._roomiest() == 1
-    if not torch.backends.cuda.is_built():
-        assert device.choose().device.type == "cpu", "drivers without a working GPU"
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(free))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", info)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: f"GPU {index}")
+    monkeypatch.setattr(device.torch, "ones", ones)
+
+
+def test_of_several_gpus_the_one_with_most_free_memory_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine_with(monkeypatch, [1, 5, 3])
+    assert str(device.choose()) == "cuda:1: GPU 1, of 3 GPUs the one with most free memory."
+
+
+def test_a_broken_gpu_is_passed_over_for_the_next_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine_with(monkeypatch, [RuntimeError("CUDA error: out of memory"), 9, 5], broken=(1,))
+    text = str(device.choose())
+    assert text.startswith("cuda:2: GPU 2, of 3 GPUs the one with most free memory; ")
+    assert "cuda:1 does not work (CUDA error: no kernel image is available)" in text
+
+
+def test_with_broken_gpus_alone_it_is_the_cpu_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine_with(monkeypatch, [4], broken=(0,))
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert str(device.choose()).startswith("cpu: cuda:0 does not work (CUDA error: no kernel image is available); one")
+    monkeypatch.setattr(torch.cuda, "is_available", raising(RuntimeError("driver too old")))
+    assert str(device.choose()).startswith("cpu: no GPU found; one thread")
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    def function(*_: Any) -> Any:
+        raise error
+
+    return function
+
+
+def test_hidden_gpus_are_none_and_nothing_is_written_to_stderr() -> None:
+    """In a process of its own: CUDA reads the variable once."""
+    code = "import torch; torch.backends.mps.is_available = lambda: False\nfrom utils.device import choose; print(choose())"
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    out = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert (out.returncode, out.stderr) == (0, "")
+    assert out.stdout.startswith("cpu: no GPU found")
+    assert ("hides all of them" in out.stdout) == (torch.version.cuda is not None)
 
 
 # --- data -----------------------------------------------------------------------------------------------------------

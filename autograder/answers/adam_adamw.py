@@ -699,7 +699,11 @@ def resume_by_hand(opt: Any, path: str) -> None:
         group.update({key: value for key, value in other.items() if key != "params"})
     for i, p in enumerate(params):
         if i in saved["state"]:
-            opt.state[p] = {key: value.clone() for key, value in saved["state"][i].items()}
+            on_host = {"step"}  # as torch keeps it; the averages live where the parameter does
+            opt.state[p] = {
+                key: value.clone() if key in on_host else value.to(p.device, copy=True)
+                for key, value in saved["state"][i].items()
+            }
 
 
 def _resume_old_lr(opt: Any, path: str) -> None:

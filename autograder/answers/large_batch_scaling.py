@@ -145,7 +145,7 @@ def noise_scale(G_small: Tensor, G_big: Tensor, b_small: int, b_big: int) -> tup
 
 
 def _noise_by_solving(G_small: Tensor, G_big: Tensor, b_small: int, b_big: int) -> tuple[Any, ...]:
-    matrix = torch.tensor([[1.0, 1 / b_small], [1.0, 1 / b_big]], dtype=torch.float64)
+    matrix = G_small.new_tensor([[1.0, 1 / b_small], [1.0, 1 / b_big]])
     right = torch.stack([G.norm(dim=1).square().mean() for G in (G_small, G_big)])
     g2, trace = torch.linalg.solve(matrix, right)
     return g2, trace, trace / g2
@@ -161,7 +161,7 @@ def _noise_in_floats(G_small: Tensor, G_big: Tensor, b_small: int, b_big: int) -
 
 def _noise_with_numpy(G_small: Tensor, G_big: Tensor, b_small: int, b_big: int) -> tuple[Any, ...]:
     slope, level = np.polyfit(
-        [1 / b_small, 1 / b_big], [np.square(G.numpy()).sum(1).mean() for G in (G_small, G_big)], 1
+        [1 / b_small, 1 / b_big], [np.square(G.cpu().numpy()).sum(1).mean() for G in (G_small, G_big)], 1
     )
     return float(level), float(slope), float(slope / level)
 
@@ -225,7 +225,7 @@ def _fit_by_lstsq(batch_sizes: Tensor, steps: Tensor) -> tuple[Any, ...]:
 
 
 def _fit_by_polyfit(batch_sizes: Tensor, steps: Tensor) -> list[float]:
-    e_min, s_min = np.polyfit(1 / batch_sizes.numpy(), steps.numpy(), 1)
+    e_min, s_min = np.polyfit(1 / batch_sizes.cpu().numpy(), steps.cpu().numpy(), 1)
     return [float(s_min), float(e_min), float(e_min / s_min)]
 
 
@@ -287,7 +287,8 @@ def _ratios_by_sums(model: torch.nn.Module) -> dict[str, float]:
 def _ratios_by_numpy(model: torch.nn.Module) -> dict[str, Any]:
     with np.errstate(divide="ignore"):
         return {
-            name: np.linalg.norm(p.detach().numpy().ravel()) / np.float64(np.linalg.norm(p.grad.numpy().ravel()))
+            name: np.linalg.norm(p.detach().cpu().numpy().ravel())
+            / np.float64(np.linalg.norm(p.grad.cpu().numpy().ravel()))
             for name, p in model.named_parameters()
             if p.grad is not None
         }

@@ -547,7 +547,7 @@ def rescale_by_copy(v: Tensor, lr_old: float, lr_new: float) -> None:
 
 def run_into_a_table(w0: Tensor, grads: Tensor, lrs: Sequence[float], mu: float) -> Tensor:
     """The first step rescales by 1."""
-    rows = torch.empty(len(lrs) + 1, *w0.shape, dtype=w0.dtype)
+    rows = w0.new_empty(len(lrs) + 1, *w0.shape)
     rows[0], v, lr_old = w0, torch.zeros_like(w0), lrs[0]
     for t, lr in enumerate(lrs):
         rescale_by_copy(v, lr_old, lr)

@@ -701,7 +701,7 @@ def trajectory_with_an_optimizer(grads: Tensor, scale: float, eps: float) -> Ten
 
 
 def trajectory_by_hand(grads: Tensor, scale: float, eps: float) -> Tensor:
-    rows = torch.zeros(len(grads) + 1, *grads.shape[1:], dtype=grads.dtype)
+    rows = grads.new_zeros(len(grads) + 1, *grads.shape[1:])
     v = torch.zeros_like(grads[0])
     for t, g in enumerate(grads * scale):
         v = 0.9 * v + 0.1 * g**2
@@ -711,7 +711,7 @@ def trajectory_by_hand(grads: Tensor, scale: float, eps: float) -> Tensor:
 
 def trajectory_by_sum(grads: Tensor, scale: float, eps: float) -> Tensor:
     """All steps at once, then their sum; eps divided by the scale instead of gradients multiplied."""
-    t = torch.arange(len(grads), dtype=grads.dtype)
+    t = torch.arange(len(grads), dtype=grads.dtype, device=grads.device)
     weights = 0.1 * 0.9 ** (t[:, None] - t).clamp(min=0) * (t[:, None] >= t)
     v = torch.tensordot(weights, grads**2, dims=1)
     steps = -0.05 * grads / (v.sqrt() + eps / scale)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from autograder.collectors.common import check_call, the_class, the_function
+from autograder.collectors.common import Place, check_call, placed, the_class, the_function
 from autograder.collectors.optimizer import DETACHED, IN_PLACE, STORAGE, build, state_of
 from autograder.evidence import ProtocolError, Record, as_array
 from autograder.exercise import Case
@@ -25,11 +25,12 @@ UNINTERRUPTED, RESUMED = "uninterrupted", "resumed"
 # --- L2 is not decay ------------------------------------------------------------------------------------------------
 
 
-def decay_pair(case: Case, objects: Sequence[Any], record: Record) -> None:
-    """Call `l2_and_decoupled` on a quadratic. Inputs: kind, w0, curvature, minimum, lr, wd, steps."""
+@placed
+def decay_pair(case: Case, objects: Sequence[Any], record: Record, here: Place) -> None:
+    """Call `l2_and_decoupled` on a quadratic. Inputs: kind, w0, curvature, minimum, lr, wd, steps, device."""
     inputs = case.inputs
     pair = the_function(objects[0], "l2_and_decoupled")
-    w0 = torch.tensor(inputs["w0"])
+    w0 = here.tensor(inputs["w0"])
     grad_fn = quadratic_gradient(inputs["curvature"], inputs["minimum"])
     arguments = (inputs["kind"], w0, grad_fn, inputs["lr"], inputs["wd"], inputs["steps"])
     check_call(pair, "l2_and_decoupled", "(kind, w0, grad_fn, lr, wd, steps)", *arguments)
@@ -55,10 +56,12 @@ def decay_pair(case: Case, objects: Sequence[Any], record: Record) -> None:
 class _Training:
     """Parameters, the student's optimizer on them, and the script of gradients (`collectors.optimizer`)."""
 
-    def __init__(self, cls: type, inputs: Mapping[str, Any], params: Sequence[Any], **options: Any) -> None:
-        self.inputs = {**inputs, **options}
-        dtype = getattr(torch, inputs.get("dtype", "float64"))
-        self.params = [torch.nn.Parameter(torch.as_tensor(array).to(dtype, copy=True)) for array in params]
+    def __init__(
+        self, cls: type, inputs: Mapping[str, Any], params: Sequence[Any], here: Place, **options: Any
+    ) -> None:
+        self.inputs, self.here = {**inputs, **options}, here
+        self.dtype = inputs.get("dtype", "float64")
+        self.params = [here.parameter(as_array(array), self.dtype) for array in params]
         self.opt = build(cls, self.params, self.inputs)
 
     def run(self, first: int, last: int) -> list[list[torch.Tensor]]:
@@ -69,7 +72,7 @@ class _Training:
                 for group, lr in zip(self.opt.param_groups, lrs[number - 1], strict=True):
                     group["lr"] = lr
             for parameter, gradient in zip(self.params, self.inputs["grads"][number - 1], strict=True):
-                parameter.grad = None if gradient is None else torch.tensor(gradient, dtype=parameter.dtype)
+                parameter.grad = None if gradient is None else self.here.tensor(gradient, self.dtype)
             self.opt.step()
             rows.append(self.copies())
         return rows
@@ -78,10 +81,11 @@ class _Training:
         return [parameter.detach().clone() for parameter in self.params]
 
 
-def state_layout(case: Case, objects: Sequence[Any], record: Record) -> None:
+@placed
+def state_layout(case: Case, objects: Sequence[Any], record: Record, here: Place) -> None:
     """What `state_dict()` holds after some steps: keys, kinds and values. `objects`: (Adam, save, resume)."""
     cls = the_class(objects[0], "Adam", ["step", "state_dict"])
-    training = _Training(cls, case.inputs, case.inputs["params"])
+    training = _Training(cls, case.inputs, case.inputs["params"], here)
     training.run(1, len(case.inputs["grads"]))
     found = training.opt.state_dict()
     state = found.get("state") if isinstance(found, dict) else None
@@ -109,12 +113,13 @@ def _kind(value: object) -> str:
     return f"a Python {type(value).__name__}"
 
 
-def save_and_resume(case: Case, objects: Sequence[Any], record: Record) -> None:
+@placed
+def save_and_resume(case: Case, objects: Sequence[Any], record: Record, here: Place) -> None:
     """Stop after `stop` steps, save, resume in a new optimizer made with other options, and go on."""
     cls = the_class(objects[0], "Adam", ["step", "state_dict"])
     save, resume = the_function(objects[1], "save"), the_function(objects[2], "resume")
     stop, last = case.inputs["stop"], len(case.inputs["grads"])
-    training = _Training(cls, case.inputs, case.inputs["params"])
+    training = _Training(cls, case.inputs, case.inputs["params"], here)
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "checkpoint.pt")
         training.run(1, stop)
@@ -125,7 +130,7 @@ def save_and_resume(case: Case, objects: Sequence[Any], record: Record) -> None:
             raise ProtocolError("save(opt, path) wrote no file at that path")
         uninterrupted = training.run(stop + 1, last)
         # nobody sets the lr again: it has to come from the file
-        again = _Training(cls, case.inputs, halfway, groups=case.inputs["fresh_groups"], lrs=None)
+        again = _Training(cls, case.inputs, halfway, here, groups=case.inputs["fresh_groups"], lrs=None)
         check_call(resume, "resume", "(opt, path)", again.opt, path)
         resume(again.opt, path)
     _record_pair(record, halfway, uninterrupted, again.run(stop + 1, last))
@@ -142,14 +147,15 @@ def _record_pair(
                 record.row(f"{name} parameter {i}", tensor)
 
 
-def foreign_checkpoint(case: Case, objects: Sequence[Any], record: Record) -> None:
+@placed
+def foreign_checkpoint(case: Case, objects: Sequence[Any], record: Record, here: Place) -> None:
     """Resume from a checkpoint of torch.optim.Adam, given as arrays in `checkpoint`, and go on."""
     cls = the_class(objects[0], "Adam", ["step", "state_dict"])
     resume = the_function(objects[2], "resume")
     saved = case.inputs["checkpoint"]
     state = {i: {key: torch.as_tensor(value) for key, value in own.items()} for i, own in enumerate(saved["state"])}
     groups = [{**group, "betas": tuple(group["betas"])} for group in saved["param_groups"]]
-    training = _Training(cls, case.inputs, case.inputs["params"], groups=case.inputs["fresh_groups"])
+    training = _Training(cls, case.inputs, case.inputs["params"], here, groups=case.inputs["fresh_groups"])
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "torch_adam.pt")
         torch.save({"state": state, "param_groups": groups}, path)
@@ -164,10 +170,11 @@ def foreign_checkpoint(case: Case, objects: Sequence[Any], record: Record) -> No
 # --- bf16 weights ---------------------------------------------------------------------------------------------------
 
 
-def master_weights(case: Case, objects: Sequence[Any], record: Record) -> None:
+@placed
+def master_weights(case: Case, objects: Sequence[Any], record: Record, here: Place) -> None:
     """Train bf16 parameters; every parameter after every step, and the float32 state at the end."""
     cls = the_class(objects[0], "MasterAdam", ["step", "load_state_dict"])
-    training = _Training(cls, case.inputs, case.inputs["params"])
+    training = _Training(cls, case.inputs, case.inputs["params"], here)
     pointers = [p.data_ptr() for p in training.params]
     rows = [training.copies(), *training.run(1, len(case.inputs["grads"]))]
     kept = [p.data_ptr() for p in training.params] == pointers
@@ -181,16 +188,17 @@ def master_weights(case: Case, objects: Sequence[Any], record: Record) -> None:
         record.array(name, tensor)
 
 
-def master_checkpoint(case: Case, objects: Sequence[Any], record: Record) -> None:
+@placed
+def master_checkpoint(case: Case, objects: Sequence[Any], record: Record, here: Place) -> None:
     """Stop after `stop` steps, go through state_dict and load_state_dict into a new optimizer, and go on."""
     cls = the_class(objects[0], "MasterAdam", ["step", "load_state_dict"])
     stop, last = case.inputs["stop"], len(case.inputs["grads"])
-    training = _Training(cls, case.inputs, case.inputs["params"])
+    training = _Training(cls, case.inputs, case.inputs["params"], here)
     training.run(1, stop)
     file = io.BytesIO()  # as a checkpoint would: nothing is shared between the two optimizers
     torch.save(training.opt.state_dict(), file)
     file.seek(0)
-    again = _Training(cls, case.inputs, training.copies())
+    again = _Training(cls, case.inputs, training.copies(), here)
     again.opt.load_state_dict(torch.load(file, weights_only=False))
     _record_dtypes(record, again)
     for number in range(stop + 1, last + 1):

@@ -12,7 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from autograder.collectors.common import BY_ACCIDENT, UNCHANGED, Place, check_call, place, the_class, the_function
+from autograder.collectors.common import (
+    BY_ACCIDENT,
+    UNCHANGED,
+    Place,
+    check_call,
+    place,
+    placed,
+    the_class,
+    the_function,
+)
 from autograder.collectors.launches import SYNCS, event_lines
 from autograder.collectors.optimizer import IN_PLACE
 from autograder.evidence import Array, ProtocolError, Record
@@ -138,7 +147,8 @@ def _outcome(call: Callable[..., Any], given: Any, max_norm: float, options: Map
     return "accepted"
 
 
-def clipped_step(case: Case, objects: Sequence[Any], record: Record) -> None:
+@placed
+def clipped_step(case: Case, objects: Sequence[Any], record: Record, here: Place) -> None:
     """Call `clipped_step` (the second object) once per entry of `steps`, a list of micro-batches `{"X", "y"}`.
 
     Further inputs: `weights` of the network, lr, max_norm, scale, `stale` (is there a gradient from before?), `frozen` (the
@@ -146,7 +156,7 @@ def clipped_step(case: Case, objects: Sequence[Any], record: Record) -> None:
     """
     inputs, name = case.inputs, "clipped_step"
     call = the_function(objects[1], name)
-    model = network(inputs["weights"])
+    model = network(inputs["weights"], here)
     opt = Momentum(model.parameters(), lr=inputs["lr"])
     for i, p in enumerate(model.parameters()):
         p.requires_grad_(i not in inputs.get("frozen", ()))
@@ -155,7 +165,7 @@ def clipped_step(case: Case, objects: Sequence[Any], record: Record) -> None:
     _rows(record, model)
     record.row(NORM, 0.0)
     for micro_batches in inputs["steps"]:
-        pairs = [(torch.tensor(part["X"]), torch.tensor(part["y"])) for part in micro_batches]
+        pairs = [(here.given(part["X"]), here.given(part["y"])) for part in micro_batches]
         loss_fn = _WatchedLoss(record, pairs, inputs.get("scale"))
         arguments = (model, loss_fn, pairs, opt, inputs["max_norm"])
         check_call(call, name, "(model, loss_fn, micro_batches, opt, max_norm, scale=1.0)", *arguments, scale=1.0)
@@ -190,13 +200,12 @@ class _WatchedLoss:
         self._record.first(SCALED, _BY_SCALE if float(gradient) >= self._least else "as it is", _BY_SCALE)
 
 
-def network(weights: Sequence[Array], here: Place | None = None, dtype: str = "float64") -> nn.Sequential:
+def network(weights: Sequence[Array], here: Place, dtype: str = "float64") -> nn.Sequential:
     """Linear layers with tanh between them; `weights` holds a matrix (out, in) and a bias for each."""
     layers: list[nn.Module] = []
     for matrix, bias in zip(weights[::2], weights[1::2], strict=True):
         layer = nn.Linear(matrix.shape[1], matrix.shape[0])
-        make = here.parameter if here else lambda array, kind: nn.Parameter(torch.tensor(array, dtype=torch.float64))
-        layer.weight, layer.bias = make(matrix, dtype), make(bias, dtype)
+        layer.weight, layer.bias = here.parameter(matrix, dtype), here.parameter(bias, dtype)
         layers += [layer, nn.Tanh()]
     return nn.Sequential(*layers[:-1])
 
@@ -215,7 +224,8 @@ def _rows(record: Record, model: nn.Module) -> None:
 BEST, BEST_STEP = "best", "best_step"
 
 
-def early_stopping(case: Case, objects: Sequence[Any], record: Record) -> None:
+@placed
+def early_stopping(case: Case, objects: Sequence[Any], record: Record, here: Place) -> None:
     """Play validation losses to an `EarlyStopping`, with weights that move between them, until it says stop.
 
     Inputs: losses (nan as a text), `weights` and `buffers` (one array each per update), `options` of the constructor,
@@ -224,7 +234,7 @@ def early_stopping(case: Case, objects: Sequence[Any], record: Record) -> None:
     """
     inputs = case.inputs
     cls = the_class(objects[0], "EarlyStopping", ["update", "restore"])
-    model, other = _batch_norm(), _batch_norm()
+    model, other = (here.module(_batch_norm()) for _ in range(2))
     check_call(cls, "EarlyStopping", "(model, patience, min_delta=0.0, restore_best=True)", model, **inputs["options"])
     stopper, second = cls(model, **inputs["options"]), cls(other, patience=1)
     own = list(model.parameters())
@@ -310,7 +320,7 @@ def fast_loop(case: Case, objects: Sequence[Any], record: Record) -> None:
     call = the_function(objects[0], "train_loop")
     inputs = case.inputs
     if not inputs.get("counted"):
-        with place("cpu") as here:
+        with place(inputs.get("device", "cpu")) as here:
             _Loop(inputs, inputs["weights"], here, call).play(record)
         return
     with LaunchCounter() as counter:

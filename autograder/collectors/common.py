@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,7 +15,10 @@ import torch
 if TYPE_CHECKING:
     from autograder.launches import LaunchCounter
 
-from autograder.evidence import Array, ProtocolError
+from autograder.evidence import Array, Collector, ProtocolError, Record
+from autograder.exercise import Case
+
+ModuleType = TypeVar("ModuleType", bound=torch.nn.Module)
 
 #: Device name in a case → the device its tensors live on. "pretend" is a GPU that any machine has (`launches`).
 PRETEND = "pretend"
@@ -36,6 +40,15 @@ class Place:
         tensor = torch.tensor(np.asarray(array, dtype=np.float64)).to(getattr(torch, dtype))
         return self.counter.place(tensor) if self.counter else tensor.to(self.device)
 
+    def given(self, array: Array) -> torch.Tensor:
+        """A new tensor with the array's numbers and the array's own dtype (integers, booleans, float64)."""
+        tensor = torch.tensor(array)
+        return self.counter.place(tensor) if self.counter else tensor.to(self.device)
+
+    def module(self, module: ModuleType) -> ModuleType:
+        """The module with its parameters and buffers here; build the optimizer afterwards."""
+        return self.counter.place_module(module) if self.counter else module.to(self.device)
+
     def parameter(self, array: Array, dtype: str = "float64") -> torch.nn.Parameter:
         return torch.nn.Parameter(self.tensor(array, dtype))
 
@@ -50,6 +63,17 @@ def place(device: str) -> Iterator[Place]:
             yield Place(counter.device, counter)
     else:
         yield Place(torch.device(device))
+
+
+def placed(play: Callable[[Case, Sequence[Any], Record, Place], None]) -> Collector:
+    """A collector whose tensors are made at the case's place: `play(case, objects, record, here)`."""
+
+    @functools.wraps(play)
+    def collector(case: Case, objects: Sequence[Any], record: Record) -> None:
+        with place(case.inputs.get("device", "cpu")) as here:
+            play(case, objects, record, here)
+
+    return collector
 
 
 def the_function(candidate: object, name: str) -> Callable[..., Any]:

@@ -173,7 +173,7 @@ class _Counted:
         """Run on a series of that length; None when tensors of host and device were mixed."""
         from autograder.launches import DeviceMix, LaunchCounter  # only these cases need it
 
-        counter = LaunchCounter() if self.device == PRETEND else LaunchCounter("plain", "cpu")
+        counter = LaunchCounter() if self.device == PRETEND else LaunchCounter("plain", self.device)
         with counter:
             x = Place(counter.device, counter).tensor(drawn_series(self.inputs, steps), self.inputs["dtype"])
             with counter.section(f"{steps:,} times") as section:
@@ -251,7 +251,7 @@ def _module(inputs: Mapping[str, Any], here: Place) -> torch.nn.Module:
     if inputs["layers"] == "batchnorm":
         layers.insert(1, torch.nn.BatchNorm1d(4))
     model = torch.nn.Sequential(*layers).to(getattr(torch, inputs.get("dtype", "float64")))
-    return here.counter.place_module(model) if here.counter else model.to(here.device)
+    return here.module(model)
 
 
 def _tensors(module: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -263,7 +263,7 @@ def _load(model: torch.nn.Module, arrays: Mapping[str, Array]) -> None:
     """Put the script's numbers into the model, in place, as an optimizer and a BatchNorm layer do."""
     for name, tensor in _tensors(model).items():
         if name in arrays:
-            tensor.copy_(torch.as_tensor(arrays[name]).to(tensor.dtype))
+            tensor.copy_(torch.as_tensor(arrays[name]).to(tensor))
 
 
 def _record_module(record: Record, ema: Any) -> None:

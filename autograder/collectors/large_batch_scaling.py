@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from autograder.collectors.common import check_call, place, the_function
+from autograder.collectors.common import Place, check_call, place, placed, the_function
 from autograder.collectors.launches import MIXES, SYNCS, event_lines
-from autograder.collectors.minibatching import PEAK, mean_relative_error, network, rows_seen
+from autograder.collectors.minibatching import PEAK, mean_relative_error, network, one_micro_batch, rows_seen
 from autograder.collectors.ranks import AllReduce, check_reduced, run_ranks
-from autograder.evidence import ProtocolError, Record
+from autograder.evidence import ProtocolError, Record, as_array
 from autograder.exercise import Case
-from autograder.launches import DeviceMix
+from autograder.launches import DeviceMix, LaunchCounter
 from autograder.launches.current import uncounted
 
 Tensor = torch.Tensor
@@ -23,20 +23,21 @@ Tensor = torch.Tensor
 # --- norms per layer ------------------------------------------------------------------------------------------------
 
 
-def layer_ratios(case: Case, objects: Sequence[Any], record: Record) -> None:
+@placed
+def layer_ratios(case: Case, objects: Sequence[Any], record: Record, here: Place) -> None:
     """Call `layer_ratios` on a model. Inputs: names, weights and grads (None: there is none) of its parameters, dtype.
 
     A name such as "fc1.weight" stands in the submodule fc1.
     """
     call = the_function(objects[0], "layer_ratios")
-    dtype = getattr(torch, case.inputs.get("dtype", "float64"))
+    dtype = case.inputs.get("dtype", "float64")
     model = torch.nn.Module()
     for name, weight, grad in zip(*(case.inputs[key] for key in ("names", "weights", "grads")), strict=True):
         layer, _, kind = name.partition(".")
         if not hasattr(model, layer):
             model.add_module(layer, torch.nn.Module())
-        parameter = torch.nn.Parameter(torch.tensor(np.asarray(weight)).to(dtype))
-        parameter.grad = None if grad is None else torch.tensor(np.asarray(grad)).to(dtype)
+        parameter = here.parameter(weight, dtype)
+        parameter.grad = None if grad is None else here.tensor(grad, dtype)
         getattr(model, layer).register_parameter(kind, parameter)
     before = _snapshot(model)
     check_call(call, "layer_ratios", "(model)", model)
@@ -57,7 +58,7 @@ def layer_ratios(case: Case, objects: Sequence[Any], record: Record) -> None:
 def _snapshot(model: torch.nn.Module) -> list[Any]:
     tensors = [t for p in model.parameters() for t in (p.detach(), p.grad) if t is not None]
     flags = [np.array([p.requires_grad for p in model.parameters()])]
-    return [tensor.numpy().copy() for tensor in tensors] + flags
+    return [as_array(tensor) for tensor in tensors] + flags
 
 
 # --- ranks ----------------------------------------------------------------------------------------------------------
@@ -79,19 +80,20 @@ def data_parallel(case: Case, objects: Sequence[Any], record: Record) -> None:
     that of one micro-batch's forward and backward?
     """
     call = the_function(objects[0], case.inputs["name"])
-    if case.inputs.get("device", "cpu") == "cpu":
-        _in_threads(case.inputs, call, record)
-    else:
-        _counted(case.inputs, call, record)
+    with place(case.inputs.get("device", "cpu")) as here:
+        if here.counter is None:
+            _in_threads(case.inputs, call, here, record)
+        else:
+            _counted(case.inputs, call, here, here.counter, record)
 
 
-def _in_threads(inputs: Mapping[str, Any], call: Any, record: Record) -> None:
-    count, dtype = len(inputs["X"]), getattr(torch, inputs.get("dtype", "float64"))
-    models = [_model(inputs, lambda array: torch.tensor(np.asarray(array)).to(dtype)) for _ in range(count)]
+def _in_threads(inputs: Mapping[str, Any], call: Any, here: Place, record: Record) -> None:
+    count, dtype = len(inputs["X"]), inputs.get("dtype", "float64")
+    models = [_model(inputs, lambda array: here.tensor(array, dtype)) for _ in range(count)]
     seen = [rows_seen(model) for model in models]
 
     def work(rank: int, all_reduce: AllReduce) -> None:
-        X, y = (torch.tensor(inputs[key][rank]).to(dtype) for key in ("X", "y"))
+        X, y = (here.tensor(inputs[key][rank], dtype) for key in ("X", "y"))
         _call(inputs, call, models[rank], X, y, all_reduce, count)
 
     sizes = run_ranks(count, work)
@@ -101,11 +103,11 @@ def _in_threads(inputs: Mapping[str, Any], call: Any, record: Record) -> None:
         most, few = max((max(rows, default=0) for rows in seen), default=0), inputs["micro_batch"]
         record.fact(SEEN, AT_MOST if most <= few else f"{most}, with micro_batch = {few}")
     for rank, model in enumerate(models):
-        _gradients(record, inputs, model, f" on rank {rank}", lambda tensor: tensor)
+        _gradients(record, inputs, model, f" on rank {rank}", torch.Tensor.cpu)
     _how_much(record, models[0], sizes[0])  # where there is no gradient at all, that is what is to be told
 
 
-def _counted(inputs: Mapping[str, Any], call: Any, record: Record) -> None:
+def _counted(inputs: Mapping[str, Any], call: Any, here: Place, counter: LaunchCounter, record: Record) -> None:
     count, dtype, sizes = len(inputs["X"]), inputs.get("dtype", "float64"), list[int]()
     foreign: list[str] = []  # calls with a tensor of another device, which nccl refuses
 
@@ -117,35 +119,24 @@ def _counted(inputs: Mapping[str, Any], call: Any, record: Record) -> None:
         with torch.no_grad(), uncounted():
             tensor.detach().mul_(count)
 
-    with place(inputs["device"]) as here:
-        counter = here.counter
-        assert counter is not None, "a counted place has a counter"
-        model = _model(inputs, lambda array: here.tensor(array, dtype))
-        X, y = here.tensor(inputs["X"][0], dtype), here.tensor(inputs["y"][0], dtype)
-        one = _one_micro_batch(inputs, counter, model, X, y) if inputs.get("memory") else None
-        try:
-            with counter.section("one step") as section:
-                _call(inputs, call, model, X, y, all_reduce, count)
-        except DeviceMix:
-            pass  # the section has noted where
-        record.fact(MIXES, float(len(section.mixes) + len(foreign)))
-        record.fact(f"{MIXES}: where", [*event_lines(section.mixes), *foreign[:3]])
-        record.fact(SYNCS, float(len(section.syncs)))
-        record.fact(f"{SYNCS}: where", event_lines(section.syncs))
-        record.fact(CALLS, float(len(sizes)))
-        if one is not None:
-            record.fact(PEAK, round(section.peak_bytes / max(one, 1), 2))
-        if not section.mixes and not foreign:
-            _gradients(record, inputs, model, "", counter.fetch)
-
-
-def _one_micro_batch(inputs: Mapping[str, Any], counter: Any, model: torch.nn.Module, X: Tensor, y: Tensor) -> int:
-    """Peak of the new bytes of one forward and backward, on a counted device."""
-    few = inputs["micro_batch"]
-    with counter.section("one micro-batch") as one:
-        mean_relative_error(model(X[:few]), y[:few]).backward()  # type: ignore[no-untyped-call]
-    model.zero_grad(set_to_none=True)
-    return int(one.peak_bytes)
+    model = _model(inputs, lambda array: here.tensor(array, dtype))
+    X, y = here.tensor(inputs["X"][0], dtype), here.tensor(inputs["y"][0], dtype)
+    few = inputs["micro_batch"] if inputs.get("memory") else None
+    one = one_micro_batch(counter, model, X[:few], y[:few]) if few else None
+    try:
+        with counter.section("one step") as section:
+            _call(inputs, call, model, X, y, all_reduce, count)
+    except DeviceMix:
+        pass  # the section has noted where
+    record.fact(MIXES, float(len(section.mixes) + len(foreign)))
+    record.fact(f"{MIXES}: where", [*event_lines(section.mixes), *foreign[:3]])
+    record.fact(SYNCS, float(len(section.syncs)))
+    record.fact(f"{SYNCS}: where", event_lines(section.syncs))
+    record.fact(CALLS, float(len(sizes)))
+    if one is not None:
+        record.fact(PEAK, round(section.peak_bytes / max(one, 1), 2))
+    if not section.mixes and not foreign:
+        _gradients(record, inputs, model, "", counter.fetch)
 
 
 def _model(inputs: Mapping[str, Any], tensor: Any) -> torch.nn.Sequential:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from autograder.collectors.common import UNCHANGED, Place, check_call, place, the_class, the_function
+from autograder.collectors.common import UNCHANGED, Place, check_call, place, placed, the_class, the_function
 from autograder.collectors.launches import MIXES, SYNCS, event_lines
 from autograder.evidence import Array, ProtocolError, Record, as_array
 from autograder.exercise import Case
@@ -152,7 +152,7 @@ def _with_cost(
 ) -> Any:
     own = [p.detach().clone().requires_grad_() for p in params]
     with counter.section("a gradient") as one:
-        torch.autograd.grad(loss_fn(own), own)
+        torch.autograd.grad(loss_fn(own), own, allow_unused=True)
     with counter.section("hvp") as section:
         returned = hvp(loss_fn, params, v)
     record.fact(COST, round(section.launches / one.launches, 2))
@@ -221,15 +221,16 @@ def _stream(before: Tensor) -> str:
 # --- critical points ------------------------------------------------------------------------------------------------
 
 
-def critical_points(case: Case, objects: Sequence[Any], record: Record) -> None:
+@placed
+def critical_points(case: Case, objects: Sequence[Any], record: Record, here: Place) -> None:
     """Call `classify` on several Hessians. Inputs: matrices, tols, labels."""
     classify = the_function(objects[0], "classify")
     indices, kinds = [], []
     for matrix, tol, label in zip(case.inputs["matrices"], case.inputs["tols"], case.inputs["labels"], strict=True):
-        H = torch.tensor(matrix)
+        H = here.tensor(matrix)
         check_call(classify, "classify", "(H, tol)", H, tol)
         kind, index = _kind_and_index(classify(H, tol))
-        record.first("argument H", _kept([matrix], [H], Place(torch.device("cpu"))), UNCHANGED)
+        record.first("argument H", _kept([matrix], [H], here), UNCHANGED)
         record.fact(label, f"{kind}, index {index}")
         indices.append(float(index))
         kinds.append(float(KINDS.index(kind)))
@@ -274,20 +275,20 @@ def random_matrices(case: Case, objects: Sequence[Any], record: Record) -> None:
 # --- pictures -------------------------------------------------------------------------------------------------------
 
 
-def normalised(case: Case, objects: Sequence[Any], record: Record) -> None:
+@placed
+def normalised(case: Case, objects: Sequence[Any], record: Record, here: Place) -> None:
     """Call `filter_normalize`. Inputs: direction, weights (lists of arrays), dtype."""
     name, dtype = "filter_normalize", case.inputs.get("dtype", "float64")
     function = the_function(objects[0], name)
-    with place("cpu") as here:
-        direction, weights = ([here.tensor(a, dtype) for a in case.inputs[key]] for key in ("direction", "weights"))
-        before = [as_array(t) for t in (*direction, *weights)]
-        check_call(function, name, "(direction, weights)", direction, weights)
-        returned = function(direction, weights)
-        record.fact("direction and weights", _kept(before, (*direction, *weights), here))
-        tensors = _list_of_tensors(returned, name, weights, "Tensor")
-        _graph_of(record, *tensors)
-        for i, tensor in enumerate(tensors):
-            record.array(f"direction of parameter {i}", tensor)
+    direction, weights = ([here.tensor(a, dtype) for a in case.inputs[key]] for key in ("direction", "weights"))
+    before = [as_array(t) for t in (*direction, *weights)]
+    check_call(function, name, "(direction, weights)", direction, weights)
+    returned = function(direction, weights)
+    record.fact("direction and weights", _kept(before, (*direction, *weights), here))
+    tensors = _list_of_tensors(returned, name, weights, "Tensor")
+    _graph_of(record, *tensors)
+    for i, tensor in enumerate(tensors):
+        record.array(f"direction of parameter {i}", tensor)
 
 
 def flat_loss(sizes: Sequence[int]) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
@@ -434,19 +435,20 @@ class Normed(torch.nn.Module):
         return out
 
 
-def line_between(case: Case, objects: Sequence[Any], record: Record) -> None:
+@placed
+def line_between(case: Case, objects: Sequence[Any], record: Record, here: Place) -> None:
     """Call `interpolate`. Inputs: sizes, tied, a, b (state dicts as arrays), alphas, X, y, training (the mode the model comes
     in), live (state_a shares its tensors with the model).
     """
     inputs, name = case.inputs, "interpolate"
     function = the_function(objects[0], name)
-    model = Normed(inputs["sizes"], inputs["tied"])
-    a, b = (_state(inputs[key]) for key in ("a", "b"))
+    model = here.module(Normed(inputs["sizes"], inputs["tied"]))
+    a, b = ({key: here.given(array) for key, array in inputs[end].items()} for end in ("a", "b"))
     model.load_state_dict(a)
     model.train(inputs["training"])
     given_a = model.state_dict() if inputs.get("live") else a
     start = _snapshot(model)
-    X, y = torch.tensor(inputs["X"]), torch.tensor(inputs["y"])
+    X, y = here.given(inputs["X"]), here.given(inputs["y"])
     alphas = list(inputs["alphas"])
     arguments = (model, given_a, b, alphas, torch.nn.functional.cross_entropy, X, y)
     check_call(function, name, "(model, state_a, state_b, alphas, loss_fn, X, y)", *arguments)
@@ -459,10 +461,6 @@ def line_between(case: Case, objects: Sequence[Any], record: Record) -> None:
     if isinstance(returned, (list, tuple)):
         returned = torch.tensor([float(one) for one in returned], dtype=torch.float64)
     record.array("loss along the line", _one_tensor(returned, name, (len(alphas),)))
-
-
-def _state(arrays: Mapping[str, Array]) -> dict[str, Tensor]:
-    return {key: torch.tensor(array) for key, array in arrays.items()}
 
 
 def _snapshot(model: torch.nn.Module) -> dict[str, Any]:
@@ -486,41 +484,39 @@ def _difference(start: Mapping[str, Any], end: Mapping[str, Any]) -> str:
 # --- an optimizer that asks twice -----------------------------------------------------------------------------------
 
 
-def asking_twice(case: Case, objects: Sequence[Any], record: Record) -> None:
+@placed
+def asking_twice(case: Case, objects: Sequence[Any], record: Record, here: Place) -> None:
     """Train with `SAM` around SGD on Σ ½c(w − w*)² − cos 2(w − w*). Inputs: params, curvature, minimum (lists of arrays),
     group_of, groups, options, unused (numbers of parameters that are not in the loss), steps, dtype.
     """
     inputs, dtype = case.inputs, case.inputs.get("dtype", "float64")
     cls = the_class(objects[0], "SAM", ["step"])
-    with place("cpu") as here:
-        params = [here.parameter(array, dtype) for array in inputs["params"]]
-        groups = [{"params": [], **group} for group in inputs["groups"]]
-        for p, number in zip(params, inputs["group_of"], strict=True):
-            groups[number]["params"].append(p)
-        opt = cls(groups, torch.optim.SGD, **inputs["options"])
-        targets = [(here.tensor(c, dtype), here.tensor(m, dtype))
-                   for c, m in zip(inputs["curvature"], inputs["minimum"], strict=True)]  # fmt: skip
-        used = [i for i in range(len(params)) if i not in inputs.get("unused", ())]
-        asked: list[list[Array]] = []
+    params = [here.parameter(array, dtype) for array in inputs["params"]]
+    groups = [{"params": [], **group} for group in inputs["groups"]]
+    for p, number in zip(params, inputs["group_of"], strict=True):
+        groups[number]["params"].append(p)
+    opt = cls(groups, torch.optim.SGD, **inputs["options"])
+    targets = [(here.tensor(c, dtype), here.tensor(m, dtype))
+               for c, m in zip(inputs["curvature"], inputs["minimum"], strict=True)]  # fmt: skip
+    used = [i for i in range(len(params)) if i not in inputs.get("unused", ())]
+    asked: list[list[Array]] = []
 
-        def closure() -> Tensor:
-            for p in params:
-                p.grad = None
-            asked.append([as_array(p) for p in params])
-            terms = [
-                (targets[i][0] / 2 * (d := params[i] - targets[i][1]).square() - torch.cos(2 * d)).sum() for i in used
-            ]
-            loss = torch.stack(terms).sum()
-            loss.backward()  # type: ignore[no-untyped-call]
-            return loss
+    def closure() -> Tensor:
+        for p in params:
+            p.grad = None
+        asked.append([as_array(p) for p in params])
+        terms = [(targets[i][0] / 2 * (d := params[i] - targets[i][1]).square() - torch.cos(2 * d)).sum() for i in used]
+        loss = torch.stack(terms).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
 
-        _record_step(record, params, asked, None)
-        for _ in range(inputs["steps"]):
-            asked.clear()
-            returned = opt.step(closure)
-            if len(asked) != 2:
-                raise ProtocolError(f"step called closure {len(asked)} times; it should call it twice")
-            _record_step(record, params, asked, returned)
+    _record_step(record, params, asked, None)
+    for _ in range(inputs["steps"]):
+        asked.clear()
+        returned = opt.step(closure)
+        if len(asked) != 2:
+            raise ProtocolError(f"step called closure {len(asked)} times; it should call it twice")
+        _record_step(record, params, asked, returned)
 
 
 def _record_step(record: Record, params: Sequence[Tensor], asked: Sequence[Any], returned: object) -> None:

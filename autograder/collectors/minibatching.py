@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from autograder.collectors.common import check_call, place, the_class, the_function
+from autograder.collectors.common import Place, check_call, place, placed, the_class, the_function
 from autograder.collectors.optimizer import build
 from autograder.evidence import ProtocolError, Record
 from autograder.exercise import Case
+
+if TYPE_CHECKING:
+    from autograder.launches import LaunchCounter
 
 Tensor = torch.Tensor
 
@@ -27,12 +31,12 @@ LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 }
 
 
-def per_example(case: Case, objects: Sequence[Any], record: Record) -> None:
-    """Call `per_example_gradients` once. Inputs: loss (a name of `LOSSES`), w, X, y, dtype."""
+@placed
+def per_example(case: Case, objects: Sequence[Any], record: Record, here: Place) -> None:
+    """Call `per_example_gradients` once. Inputs: loss (a name of `LOSSES`), w, X, y, dtype, device."""
     inputs, name = case.inputs, "per_example_gradients"
     call = the_function(objects[0], name)
-    dtype = getattr(torch, inputs.get("dtype", "float64"))
-    w, X, y = (torch.tensor(inputs[key], dtype=dtype) for key in ("w", "X", "y"))
+    w, X, y = (here.tensor(inputs[key], inputs.get("dtype", "float64")) for key in ("w", "X", "y"))
     before = w.clone()
     arguments = (LOSSES[inputs["loss"]], w, X, y)
     check_call(call, name, "(loss_fn, w, X, y)", *arguments)
@@ -124,12 +128,12 @@ def _compared(first: list[list[int]], second: list[list[int]]) -> str:
 CALLED = "when the closure is called"
 
 
-def closure(case: Case, objects: Sequence[Any], record: Record) -> None:
+@placed
+def closure(case: Case, objects: Sequence[Any], record: Record, here: Place) -> None:
     """Step with a closure that computes the gradient of ½ Σ (w − target)². Inputs: those of `optimizer`, and target."""
     cls = the_class(objects[0], "the optimizer", ["step"])
     inputs = case.inputs
-    parameter = torch.nn.Parameter(torch.tensor(inputs["params"][0]))
-    target = torch.tensor(inputs["target"])
+    parameter, target = here.parameter(inputs["params"][0]), here.tensor(inputs["target"])
     opt = build(cls, [parameter], inputs)
     parameter.grad = torch.ones_like(parameter)  # of a step before: who uses it has called the closure too late
     losses: list[float] = []
@@ -188,19 +192,14 @@ def accumulate(case: Case, objects: Sequence[Any], record: Record) -> None:
         arguments = (model, mean_relative_error, X, y, inputs["micro_batch"])
         check_call(call, name, "(model, loss_fn, X, y, micro_batch)", *arguments)
         few = inputs["micro_batch"]
-        if here.counter:
-            with here.counter.section("one micro-batch") as one:
-                mean_relative_error(model(X[:few]), y[:few]).backward()  # type: ignore[no-untyped-call]
-            model.zero_grad(set_to_none=True)
-            seen = rows_seen(model)
-            with here.counter.section("all") as all_:
-                call(*arguments)
-            record.fact(PEAK, round(all_.peak_bytes / max(one.peak_bytes, 1), 2))
-        else:
-            for parameter in model.parameters():
-                parameter.grad = torch.ones_like(parameter) if inputs.get("stale") else None
-            seen = rows_seen(model)
+        one = one_micro_batch(here.counter, model, X[:few], y[:few]) if here.counter else 0
+        for parameter in model.parameters():
+            parameter.grad = torch.ones_like(parameter) if inputs.get("stale") else None
+        seen = rows_seen(model)
+        with here.counter.section("all") if here.counter else contextlib.nullcontext() as section:
             call(*arguments)
+        if section is not None:
+            record.fact(PEAK, round(section.peak_bytes / max(one, 1), 2))
         most = max(seen, default=0)
         record.fact(SEEN, AT_MOST if most <= few else f"{most}, with micro_batch = {few}")
         for i, (parameter, array) in enumerate(zip(model.parameters(), inputs["weights"], strict=True)):
@@ -209,6 +208,14 @@ def accumulate(case: Case, objects: Sequence[Any], record: Record) -> None:
             record.array(f"gradient of parameter {i}", parameter.grad)
             same = np.array_equal(here.counter.fetch(parameter) if here.counter else parameter.detach().cpu(), array)
             record.first("the weights", "unchanged" if same else "changed; only .grad should change", "unchanged")
+
+
+def one_micro_batch(counter: LaunchCounter, model: torch.nn.Module, X: Tensor, y: Tensor) -> int:
+    """Peak of the new bytes of one forward and backward."""
+    with counter.section("one micro-batch") as section:
+        mean_relative_error(model(X), y).backward()  # type: ignore[no-untyped-call]
+    model.zero_grad(set_to_none=True)
+    return section.peak_bytes
 
 
 def rows_seen(model: torch.nn.Module) -> list[int]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from autograder.collectors.common import UNCHANGED, check_call, place, the_class, the_function
+from autograder.collectors.common import UNCHANGED, Place, check_call, placed, the_class, the_function
 from autograder.collectors.optimizer import Run
 from autograder.evidence import ProtocolError, Record, as_array
 from autograder.exercise import Case
@@ -19,7 +19,8 @@ BUFFER = "momentum_buffer"
 ASKED = "the point at which the gradient is asked for"
 
 
-def functions(case: Case, objects: Sequence[Any], record: Record) -> None:
+@placed
+def functions(case: Case, objects: Sequence[Any], record: Record, here: Place) -> None:
     """Call several functions and record what each returns.
 
     Inputs: `names` and `usages` of the objects, and `calls`, each with
@@ -34,7 +35,7 @@ def functions(case: Case, objects: Sequence[Any], record: Record) -> None:
         number, label = call["function"], call["label"]
         name = case.inputs["names"][number]
         function = the_function(objects[number], name)
-        arguments = [torch.tensor(a) if isinstance(a, np.ndarray) else a for a in call["arguments"]]
+        arguments = [here.given(a) if isinstance(a, np.ndarray) else a for a in call["arguments"]]
         check_call(function, name, case.inputs["usages"][number], *arguments)
         if call.get("refuses"):
             record.fact(label, _outcome(function, arguments))
@@ -78,7 +79,8 @@ def _record_returned(record: Record, call: dict[str, Any], name: str, returned: 
         record.array(label, returned)
 
 
-def lookahead(case: Case, objects: Sequence[Any], record: Record) -> None:
+@placed
+def lookahead(case: Case, objects: Sequence[Any], record: Record, here: Place) -> None:
     """Steps with a look ahead on a quadratic. Inputs: theta, v, curvature, minimum, lr, mu, steps, dtype.
 
     Recorded after every step: theta, v, the point at which the gradient was asked for, and what `torch_point` says.
@@ -87,7 +89,7 @@ def lookahead(case: Case, objects: Sequence[Any], record: Record) -> None:
     step, point = the_function(objects[0], "lookahead_step"), the_function(objects[1], "torch_point")
     dtype = getattr(torch, inputs.get("dtype", "float64"))
     theta, v, curvature, minimum = (
-        torch.tensor(inputs[name]).to(dtype) for name in ("theta", "v", "curvature", "minimum")
+        here.tensor(inputs[name], inputs.get("dtype", "float64")) for name in ("theta", "v", "curvature", "minimum")
     )
     asked: list[Tensor] = []
 
@@ -140,7 +142,8 @@ def _construction(cls: type, options: dict[str, Any]) -> str:
     return "accepted"
 
 
-def checkpoint(case: Case, objects: Sequence[Any], record: Record) -> None:
+@placed
+def checkpoint(case: Case, objects: Sequence[Any], record: Record, here: Place) -> None:
     """Is torch's momentum buffer where torch has it? Inputs: those of `collectors.optimizer`, `stop`, and `checkpoint`,
     what torch.optim.SGD saved at that step (`probes.saved_by_torch`).
 
@@ -149,17 +152,16 @@ def checkpoint(case: Case, objects: Sequence[Any], record: Record) -> None:
     """
     cls = the_class(objects[0], "the optimizer", ["step", "state_dict", "load_state_dict"])
     stop, last, saved = case.inputs["stop"], len(case.inputs["grads"]), case.inputs["checkpoint"]
-    with place("cpu") as here:
-        own = Run(case.inputs, cls, here, Record())
-        _take_steps(own, 1, stop)
-        _record_buffers(record, own)
-        resumed = Run({**case.inputs, "params": saved["params"]}, cls, here, record)
-        state = {i: {key: torch.tensor(value) for key, value in one.items()} for i, one in enumerate(saved["state"])}
-        resumed.opt.load_state_dict({"state": state, "param_groups": saved["param_groups"]})
+    own = Run(case.inputs, cls, here, Record())
+    _take_steps(own, 1, stop)
+    _record_buffers(record, own)
+    resumed = Run({**case.inputs, "params": saved["params"]}, cls, here, record)
+    state = {i: {key: torch.tensor(value) for key, value in one.items()} for i, one in enumerate(saved["state"])}
+    resumed.opt.load_state_dict({"state": state, "param_groups": saved["param_groups"]})
+    resumed.record_rows()
+    for number in range(stop + 1, last + 1):
+        _take_steps(resumed, number, number)
         resumed.record_rows()
-        for number in range(stop + 1, last + 1):
-            _take_steps(resumed, number, number)
-            resumed.record_rows()
 
 
 def _take_steps(run: Run, first: int, last: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from autograder.collectors.common import BY_ACCIDENT, UNCHANGED, check_call, the_function
+from autograder.collectors.common import BY_ACCIDENT, UNCHANGED, Place, check_call, placed, the_function
 from autograder.evidence import Array, ProtocolError, Record, as_array
 from autograder.exercise import Case
 
@@ -31,19 +31,23 @@ STEPS: dict[str, Callable[[Tensor, float], Tensor]] = {
 }
 
 
-def scaled_trajectories(case: Case, objects: Sequence[Any], record: Record) -> None:
-    """Call `trajectory` for each scale, and for the first one twice. Inputs: grads, scales, labels, eps, dtype."""
+@placed
+def scaled_trajectories(case: Case, objects: Sequence[Any], record: Record, here: Place) -> None:
+    """Call `trajectory` for each scale, and for the first one twice. Inputs: grads, scales, labels, eps, dtype,
+    device."""
     inputs = case.inputs
     trajectory = the_function(objects[0], "trajectory")
     for scale, label in zip(inputs["scales"], inputs["labels"], strict=True):
-        record.trajectory(label, _play(trajectory, inputs, scale, record))
-    one, other = (_play(trajectory, inputs, inputs["scales"][0], record) for _ in range(2))
+        record.trajectory(label, _play(trajectory, inputs, scale, record, here))
+    one, other = (_play(trajectory, inputs, inputs["scales"][0], record, here) for _ in range(2))
     same = np.array_equal(one, other, equal_nan=True)
     record.fact(REPEATED, ALIKE if same else "other weights the second time: something is kept between calls")
 
 
-def _play(trajectory: Callable[..., Any], inputs: Mapping[str, Any], scale: float, record: Record) -> Array:
-    grads = torch.tensor(inputs["grads"], dtype=getattr(torch, inputs.get("dtype", "float64")))
+def _play(
+    trajectory: Callable[..., Any], inputs: Mapping[str, Any], scale: float, record: Record, here: Place
+) -> Array:
+    grads = here.tensor(inputs["grads"], inputs.get("dtype", "float64"))
     given = grads.clone()
     check_call(trajectory, "trajectory", "(grads, scale, eps)", grads, scale, inputs["eps"])
     returned = trajectory(grads, scale, inputs["eps"])
@@ -78,11 +82,12 @@ def _record_grads(record: Record, name: str, grads: Tensor, given: Tensor) -> No
     record.first(f"grads, given to {name}", UNCHANGED if same else f"changed, {BY_ACCIDENT}", UNCHANGED)
 
 
-def scale_property(case: Case, objects: Sequence[Any], record: Record) -> None:
-    """Call `scale_dependence` on runs made here. Inputs: kind (a key of STEPS), lr, grads, scales."""
+@placed
+def scale_property(case: Case, objects: Sequence[Any], record: Record, here: Place) -> None:
+    """Call `scale_dependence` on runs made here. Inputs: kind (a key of STEPS), lr, grads, scales, device."""
     inputs = case.inputs
     dependence = the_function(objects[1], "scale_dependence")
-    grads, change = torch.tensor(inputs["grads"]), STEPS[inputs["kind"]]
+    grads, change = here.tensor(inputs["grads"]), STEPS[inputs["kind"]]
     given = grads.clone()
 
     def run(g: Tensor, scale: float) -> Tensor:

@@ -506,7 +506,7 @@ def tensor_lr(case: Case, objects: Sequence[Any], record: Record) -> None:
     inputs = case.inputs
     function = the_function(objects[0], "cosine_lr_")
     pretend = inputs.get("device") == PRETEND
-    with LaunchCounter("pretend" if pretend else "plain", None if pretend else "cpu") as counter:
+    with LaunchCounter("pretend" if pretend else "plain", None if pretend else inputs.get("device", "cpu")) as counter:
         here = Place(counter.device, counter)
         lr = here.tensor(np.asarray(inputs["base_lr"]), inputs["dtype"])
         sections = []

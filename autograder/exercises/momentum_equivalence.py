@@ -344,7 +344,7 @@ SGD = CodeExercise(
     objects=("MomentumSGD",),
     visible=lambda: _sgd_cases(generator(VISIBLE_SEED), hidden=False),
     draw_cases=lambda seed: _sgd_cases(generator(seed), hidden=True),
-    reference=lambda: (torch.optim.SGD,),
+    reference=lambda: (bank.TorchLoop,),
     compares="every parameter after every step, and the momentum buffers, with torch.optim.SGD",
     misconceptions=recognise(bank.ROWS, bank.ROWS, lambda faults: (bank.optimizer(faults),)),
     combine=lambda faults: (bank.optimizer(faults),),

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from autograder.devices import Device
 from autograder.evidence import Evidence, Problem, decode
 from autograder.exercise import REGISTRY, CodeExercise, Exercise, QuizExercise
 from autograder.grading import claims, decide
@@ -42,13 +43,20 @@ MAX_OUTPUTS = 24 * 2**20
 
 @dataclass(frozen=True)
 class Settings:
-    """Limits of one submission: seconds of wall time, MB beyond what a fresh fork uses."""
+    """How one submission is graded: seconds of wall time, MB beyond what a fresh fork uses, the device of the cases."""
 
     cell_seconds: float = 20.0
     exercise_seconds: float = 20.0
     submission_seconds: float = 180.0
     memory_mb: float = 2000.0
     grace_seconds: float = 5.0  # after the sandbox's own clock, which student code can stop, until ours ends it
+
+    device: Device = "cpu"
+
+    @property
+    def engine(self) -> str:
+        """What results are told apart by: another engine or device grades unchanged work again."""
+        return ENGINE if self.device == "cpu" else f"{ENGINE} on {self.device}"
 
     def patient(self) -> Settings:
         """For a second try, alone: a time-out on a busy machine is no verdict."""
@@ -111,7 +119,9 @@ class Conductor:
         start = time.monotonic()
         steps = _steps(self.assignment, submission)
         asked = {
-            step.exercise.id: decide.questions(step.exercise, self._seed(step.exercise, submission))
+            step.exercise.id: decide.questions(
+                step.exercise, self._seed(step.exercise, submission), self.settings.device
+            )
             for step in steps
             if step.exercise is not None
         }
@@ -217,7 +227,7 @@ class Conductor:
             assignment=self.assignment.name,
             digest=submission.digest,
             release=self.assignment.digest,
-            engine=ENGINE,
+            engine=self.settings.engine,
             rung=self.rung,
             exercises=tuple(exercises),
             outputs=run.outputs,

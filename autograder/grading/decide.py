@@ -11,7 +11,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from autograder.diagnose import Diagnosis, diagnose
+from autograder.devices import Device, on_device
+from autograder.diagnose import Diagnosis, diagnose_first
 from autograder.evidence import Evidence, Problem
 from autograder.exercise import Case, CodeExercise, Exercise, QuizExercise
 from autograder.grading.results import ExerciseResult
@@ -41,12 +42,13 @@ class Questions:
         return [self.cases[place] for place in places]
 
 
-def questions(exercise: Exercise, seed: int) -> Questions:
-    """The cases of one submission; `seed` is secret (`secret.hidden_seed`)."""
+def questions(exercise: Exercise, seed: int, device: Device = "cpu") -> Questions:
+    """The cases of one submission; `seed` is secret (`secret.hidden_seed`). All that can be are played on `device`."""
     if isinstance(exercise, QuizExercise):
         return Questions((quiz_case(exercise),), (0,))
     assert isinstance(exercise, CodeExercise)
-    visible, hidden = visible_cases(exercise), hidden_cases(exercise, seed)
+    visible = on_device(visible_cases(exercise), device)
+    hidden = on_device(hidden_cases(exercise, seed), device)
     drawn = {case.name for case in hidden}
     cases = visible + hidden
     second = [place for place, case in enumerate(visible) if case.name in drawn]
@@ -127,18 +129,7 @@ def _decided(
     if not look or verdict.passed:
         return verdict, None
     try:
-        return verdict, _named(exercise, cases, evidence, verdict)
+        # visible cases are everybody's: there the wrong variants' runs are computed once for the class
+        return verdict, diagnose_first(exercise, cases, evidence, verdict, lambda case: not case.hidden)
     except (ArithmeticError, LookupError, TypeError, ValueError):
         return verdict, None
-
-
-def _named(
-    exercise: CodeExercise, cases: Sequence[Case], evidence: Sequence[Evidence], verdict: Verdict
-) -> Diagnosis | None:
-    """A mistake is looked for in the visible cases: there the wrong variants' runs are the same for everybody."""
-    seen = [i for i, case in enumerate(cases) if not case.hidden]
-    shown, found = [cases[i] for i in seen], [evidence[i] for i in seen]
-    visible = judge(exercise, shown, found, decided=True)
-    if visible.passed:
-        return diagnose(exercise, cases, evidence, verdict)
-    return diagnose(exercise, shown, found, visible)

@@ -19,11 +19,12 @@ from typing import Literal
 import nbformat
 import torch
 
+from autograder.devices import NoDevice, refuse_missing
 from autograder.diagnose import judged_variant
 from autograder.exercise import CodeExercise
 from autograder.grading.assignment import Assignment, read_assignment
 from autograder.grading.autograded import companions, submitted_at, write_autograded
-from autograder.grading.conduct import ENGINE, Conductor, Settings
+from autograder.grading.conduct import Conductor, Settings
 from autograder.grading.feedback import write_feedback
 from autograder.grading.gradebook import Book, open_gradebook
 from autograder.grading.handed_out import HandedOut
@@ -119,7 +120,8 @@ def grade_class(
     if missing:
         raise GradingError(f"nothing is submitted for {name} by {', '.join(missing)}")
     rung = _rung(options)
-    with _opened(course, assignment) as files:
+    _refuse_device(options)
+    with _opened(course, assignment, options.settings.engine) as files:
         yield Event("start", total=len(chosen), rung=rung)
         yield from files.left_over()
         handed = HandedOut(course.root)
@@ -160,6 +162,19 @@ def _rung(options: Options) -> str:
         f"this machine offers no sandbox ({offer.remedy}); --trust-students grades without one, "
         "and says so on every page"
     )
+
+
+def _refuse_device(options: Options) -> None:
+    """Raise GradingError where the cases cannot be played on the device that is asked for."""
+    try:
+        refuse_missing(options.settings.device)
+    except NoDevice as error:
+        raise GradingError(str(error)) from None
+    if options.settings.device == "cuda":
+        raise GradingError(
+            "student code runs in a sandbox that holds no GPU: grade without --device (marks need none), "
+            "and see autograder audit --device cuda for the checks on yours"
+        )
 
 
 # --- grading side by side -------------------------------------------------------------------------------------------
@@ -270,13 +285,14 @@ def _warm(assignment: Assignment, zygote: Zygote) -> None:
 class Files:
     """Store, gradebook and folders of one course and assignment."""
 
-    def __init__(self, course: Course, assignment: Assignment, store: Store, book: Book) -> None:
+    def __init__(self, course: Course, assignment: Assignment, store: Store, book: Book, engine: str) -> None:
         self._course, self._assignment, self._store, self._book = course, assignment, store, book
+        self._engine = engine
 
     def known(self, submission: Submission) -> SubmissionResult | None:
         """The result of an unchanged submission."""
         name, release = self._assignment.name, self._assignment.digest
-        return self._store.done(name, submission.student, submission.digest, release, ENGINE)
+        return self._store.done(name, submission.student, submission.digest, release, self._engine)
 
     def left_over(self) -> Iterator[Event]:
         """Publish what a killed run has stored and not published."""
@@ -329,8 +345,8 @@ class Files:
 
 
 @contextmanager
-def _opened(course: Course, assignment: Assignment) -> Iterator[Files]:
+def _opened(course: Course, assignment: Assignment, engine: str = "") -> Iterator[Files]:
     private(course.root)
     with Store(course.root / STORE) as store, open_gradebook(course.gradebook, course.course_id) as book:
         (course.root / STORE).chmod(0o600)
-        yield Files(course, assignment, store, book)
+        yield Files(course, assignment, store, book, engine)

@@ -513,6 +513,16 @@ ROWS: dict[str, Row] = {
 # --- many tensors at once -------------------------------------------------------------------------------------------
 
 
+class TorchLoop(torch.optim.SGD):
+    """The reference: torch's own, told to use its for-loop on every device.
+
+    Where a GPU is at hand torch takes its foreach form, and that one adds Nesterov's look-ahead into `p.grad` itself.
+    """
+
+    def __init__(self, params: Any, **options: Any) -> None:
+        super().__init__(params, **options, foreach=False)
+
+
 class TorchForeach(torch.optim.SGD):
     """The reference: torch's own, told to use its foreach form on every device."""
 

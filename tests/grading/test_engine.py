@@ -15,6 +15,7 @@ from typing import Any
 
 import nbformat
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from autograder.cli import app
@@ -231,6 +232,27 @@ def _recorded(folder: Path) -> dict[str, SubmissionResult]:
         return results(folder)
     except StoreError:
         return {}
+
+
+def test_another_device_gives_the_same_marks_and_is_no_reason_to_skip(
+    graded: tuple[Path, dict[str, Student]], fresh: Path
+) -> None:
+    """On the pretend GPU, which runs here: all cases with tensors go through what `--device` goes through."""
+    out = grade(fresh, "student003", "--device", "pretend", "--json")
+    assert out.returncode == 0, out.stderr
+    assert marks(fresh)["student003"] == marks(graded[0])["student003"]
+    devices = {text for one in results(fresh)["student003"].exercises for text in [one.text] if "a pretend GPU" in text}
+    assert devices, "a failed check says on which device"
+    with Store(fresh / engine.STORE) as store:
+        assert store.latest(NAME, "student003").engine == engine.Settings(device="pretend").engine  # type: ignore[union-attr]
+    assert engine.Settings(device="pretend").engine != engine.Settings().engine, "else unchanged work would be skipped"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here is a CUDA device")
+def test_a_gpu_that_is_not_there_is_refused_before_anything_is_graded(fresh: Path) -> None:
+    out = grade(fresh, "--device", "cuda")
+    assert (out.returncode, results(fresh)) == (2, {})
+    assert "marks need no GPU" in " ".join(out.stderr.split())
 
 
 @pytest.mark.parametrize(
