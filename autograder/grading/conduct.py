@@ -19,6 +19,7 @@ from autograder.exercise import REGISTRY, CodeExercise, Exercise, QuizExercise
 from autograder.grading import claims, decide
 from autograder.grading.assignment import Assignment
 from autograder.grading.channel import ChannelError
+from autograder.grading.flags import own_cell, told
 from autograder.grading.integrity import audit_source
 from autograder.grading.packing import pack
 from autograder.grading.pool import Client, Runner, Way
@@ -408,10 +409,6 @@ def _status(status: object) -> str:
 def _flags(submission: Submission) -> tuple[str, ...]:
     sources = [
         *submission.answers.items(),
-        *((f"own cell {i}", extra.source) for i, extra in enumerate(submission.extras, 1)),
+        *((own_cell(i), extra.source) for i, extra in enumerate(submission.extras, 1)),
     ]
-    return tuple(
-        f"{name}, line {flag.line}: {flag.kind}: {flag.text}"
-        for name, source in sources
-        for flag in audit_source(source)
-    )
+    return tuple(told(name, flag) for name, source in sources for flag in audit_source(source))

@@ -10,8 +10,9 @@ from functools import partial
 
 from autograder.exercise import REGISTRY, CodeExercise
 from autograder.grading.engine import Course
+from autograder.grading.flags import Flagged
 from autograder.grading.report import figures
-from autograder.grading.report.collect import ClassWork, Flagged, exercise_title, read_classes
+from autograder.grading.report.collect import ClassWork, exercise_title, read_classes
 from autograder.grading.report.figures import (
     AttemptFigures,
     ExerciseFigures,
