@@ -157,11 +157,13 @@ class Server:
 def jupyter_lab(folder: Path, home: Path, **environment: str) -> Iterator[Server]:
     """A JupyterLab server over a folder, with a home of its own. Does not wait for it: several start side by side."""
     port = _free_port()
+    _no_news(home / "config")
     settings = {
         **os.environ,
         "HOME": str(home),
         "JUPYTER_CONFIG_DIR": str(home / "config"),
         "JUPYTER_DATA_DIR": str(home / "data"),
+        "JUPYTERLAB_SETTINGS_DIR": str(home / "config" / "lab" / "user-settings"),
         "AUTOGRADER_STATE": str(home / "state.json"),
         **environment,
     }
@@ -176,6 +178,13 @@ def jupyter_lab(folder: Path, home: Path, **environment: str) -> Iterator[Server
     finally:
         process.terminate()
         process.wait(20)
+
+
+def _no_news(config: Path) -> None:
+    """JupyterLab's question about news would lie over what is looked at."""
+    place = config / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension"
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}', encoding="utf-8")
 
 
 def _free_port() -> int:

@@ -307,7 +307,7 @@ def test_the_instructor_reads_adas_derivation_in_formgrader(day: Day) -> None:
     assert row_of(day, NAME).locator("td.flagged .glyphicon-flag").count() == 0
     row_of(day, NAME).locator("td.name a").click()
     score, comment = pages.locator("input#ema-w1"), pages.locator("#ema-w1-comment")
-    pages.get_by_text("By induction").wait_for()
+    pages.get_by_text("By induction: with").wait_for()
     score.fill("2")
     score.press("Tab")
     comment.fill(COMMENT)

@@ -15,6 +15,7 @@ from typing import Any
 
 import nbformat
 import pytest
+from browsing import chromium
 from nbconvert.exporters import HTMLExporter
 from nbformat import NotebookNode
 from nbgrader.server_extensions.formgrader import handlers
@@ -510,16 +511,10 @@ def test_companions_are_plain_small_files_with_dates_that_formgrader_can_read(tm
 
 @pytest.mark.browser
 def test_the_page_in_a_browser_runs_nothing_loads_nothing_and_fits_a_telephone(tmp_path: Path) -> None:
-    from playwright.sync_api import sync_playwright
-
     notebook, result = hostile("\n\n".join(HOSTILE))
     (tmp_path / "hostile.html").write_text(feedback_page(notebook, result), encoding="utf-8")
     (tmp_path / "plain.html").write_text(feedback_page(*graded("eps_inside")), encoding="utf-8")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"),
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
+    with chromium() as browser:
         for name in ("hostile", "plain"):
             page = browser.new_page(viewport={"width": 360, "height": 800})
             asked: list[str] = []
@@ -534,4 +529,3 @@ def test_the_page_in_a_browser_runs_nothing_loads_nothing_and_fits_a_telephone(t
             assert said == []  # nor did the policy have to refuse anything
             assert page.evaluate("document.documentElement.scrollWidth") == 360
             assert page.evaluate("document.scripts.length") == 0
-        browser.close()
