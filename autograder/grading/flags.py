@@ -37,6 +37,10 @@ def own_cell(number: int) -> str:
     return f"own cell {number}"
 
 
+def is_own_cell(name: str) -> bool:
+    return name.startswith(own_cell(0)[:-1])
+
+
 def cell_name(cell: Mapping[str, Any]) -> str:
     """What flags call a cell of a rebuilt notebook; "" for one that they are never about."""
     if own := re.fullmatch(r"own-(\d+)-*", str(cell.get("id", ""))):

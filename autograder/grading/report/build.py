@@ -15,6 +15,7 @@ from autograder.grading.report import figures
 from autograder.grading.report.collect import ClassWork, exercise_title, read_classes
 from autograder.grading.report.figures import (
     AttemptFigures,
+    CellFigures,
     ExerciseFigures,
     Named,
     Overview,
@@ -84,6 +85,7 @@ class AssignmentReport:
     more_flagged: int
     groups: tuple[GroupView, ...]
     more_groups: int
+    cells: tuple[CellFigures, ...]
     environment: tuple[Named, ...]
     boards: tuple[Board, ...]
 
@@ -124,6 +126,7 @@ def _assignment(work: ClassWork, key: Callable[[], bytes], real_names: bool) -> 
         more_flagged=more_flagged,
         groups=shown,
         more_groups=more_groups,
+        cells=tuple(figures.slowest_cells(work)),
         environment=tuple(figures.environment(work)),
         boards=tuple(boards(work, key, real_names)),
     )

@@ -31,6 +31,7 @@ class Work:
     exercises: tuple[ExerciseResult, ...]
     flags: tuple[Flagged, ...]
     seconds: float
+    cell_seconds: Mapping[str, float]
     versions: Mapping[str, str]
     sources: Mapping[str, str]
     standing: Standing | None
@@ -139,6 +140,7 @@ def _work(
         exercises=tuple(replace(one, html="", text="") for one in result.exercises),
         flags=read_flags(result.flags, by_name),
         seconds=result.seconds,
+        cell_seconds=result.cell_seconds,
         versions=result.versions,
         sources=sources,
         standing=standing,
