@@ -19,7 +19,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from browsing import Server, chromium, jupyter_lab, open_lab, open_notebook, run_all, set_source, shot
+from browsing import Server, chromium, command, jupyter_lab, open_lab, open_notebook, run_all, set_source, shot
 from nbgrader.api import Gradebook
 
 from autograder.exercise import REGISTRY
@@ -44,8 +44,8 @@ def ema(x, beta):
         rows.append(m)
     return torch.stack(rows)"""
 
-ADAS_DERIVATION = "By induction: with $m_0 = 0$ the weights of (2.2) add up to $1 - \\beta^t$."
-COMMENT = "Start and step are right. What does $m_0$ weigh?"
+ADAS_DERIVATION = "By induction: one more step multiplies every weight by β and adds 1 − β for the newest value."
+COMMENT = "Start and step are right. What does the start weigh?"
 
 #: What the guide tells instructors to put on their students' machine; with an id, because here all share one account.
 STUDENTS_CONFIG = """c = get_config()
@@ -188,6 +188,7 @@ def wait_until(holds: Callable[[], bool], otherwise: str) -> None:
 
 def test_the_instructor_releases_the_notebook_in_formgrader(day: Day) -> None:
     open_lab(day.instructor, day.course_lab)
+    command(day.instructor, "application:toggle-left-area")
     choose(day.instructor, "Formgrader")
     row = row_of(day, NAME)
     press(day, row, "assign")
@@ -309,14 +310,13 @@ def test_the_instructor_reads_adas_derivation_in_formgrader(day: Day) -> None:
     assert row_of(day, NAME).locator("td.flagged .glyphicon-flag").count() == 0
     row_of(day, NAME).locator("td.name a").click()
     score, comment = pages.locator("input#ema-w1"), pages.locator("#ema-w1-comment")
-    pages.get_by_text("By induction: with").wait_for()
+    pages.get_by_text("By induction: one").wait_for()
     score.fill("2")
     score.press("Tab")
     comment.fill(COMMENT)
     comment.blur()
     wait_until(lambda: day.marks("ada")["ema-w1"] == 2.0, "the score has not reached the gradebook")
-    score.scroll_into_view_if_needed()
-    shot(day.instructor, "day_manual_score")
+    shot(pages.locator(".nbgrader_cell", has=score), "day_manual_score")
 
 
 def test_the_instructor_generates_and_releases_feedback(day: Day) -> None:
@@ -340,6 +340,7 @@ def test_ada_fetches_the_feedback_and_reads_it(day: Day) -> None:
     assert "2 of 3 points, marked by hand" in said
     assert "Start and step are right." in said
     assert "Review flag" not in said
+    assert "submission_secret" not in said
     shot(page, "day_feedback")
 
 

@@ -32,6 +32,7 @@ from nbgrader.utils import parse_utc
 from autograder.grading.flags import Flagged, cell_name
 from autograder.grading.flags import read as read_flags
 from autograder.grading.results import ExerciseResult, SubmissionResult
+from autograder.grading.submission_files import COMPANIONS
 from autograder.render import MIME, ORANGE, VERMILLION, panel
 
 # --- what is shown of a submission's outputs ------------------------------------------------------------------------
@@ -307,9 +308,6 @@ def _make_inert(cell: NotebookNode, room: Room) -> None:
 
 
 # --- folders --------------------------------------------------------------------------------------------------------
-
-#: What nbgrader keeps beside a notebook: formgrader compares the time, `nbgrader release_feedback` needs the secret.
-COMPANIONS = ("timestamp.txt", "submission_secret.txt")
 
 
 def companions(submitted: Path) -> dict[str, bytes]:

@@ -112,7 +112,8 @@ def _rows(rebuilt: NotebookNode, result: SubmissionResult, review: Review) -> li
             points = 0.0 if one.grade_id in blank else None
         if points is not None and human.extra_credit:
             points += human.extra_credit
-        rows.append(_Row(one, _title(one.exercise_id), human, points, one.waits and one.grade_id in blank))
+        answer = one.grade_id if one.waits else f"{one.grade_id}-solution"
+        rows.append(_Row(one, _title(one.exercise_id), human, points, not points and answer in blank))
     return rows
 
 

@@ -121,6 +121,12 @@ def test_points_that_are_missing_are_told_by_group_in_the_table() -> None:
     assert "not earned: torch&#x27;s checkpoint" in row[0]
 
 
+def test_what_nobody_touched_is_called_so() -> None:
+    html = feedback_page(*graded("empty"))
+    remarks = re.findall(r'<span class="ag-remark">([^<]*)</span>', html)
+    assert remarks == ["no answer"] * len([one for one in REGISTRY.values() if one.notebook == ADAM])
+
+
 def test_both_runs_are_drawn_and_described() -> None:
     html = feedback_page(*graded("eps_inside"))
     drawings = re.findall(r'<svg role="img" aria-label="([^"]+)".*?</svg>', html)
