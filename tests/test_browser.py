@@ -127,5 +127,5 @@ def test_an_explorer_follows_its_sliders_by_keyboard(name: str, lab: tuple[Any, 
             " return now && now !== was; }",
             arg=[attribute, was],
         )
-    shot(page, f"explorer_{name}")
+    shot(page.locator(".jp-Cell-outputArea", has=picture), f"explorer_{name}")
     close_notebook(page)

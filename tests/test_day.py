@@ -47,14 +47,6 @@ def ema(x, beta):
 ADAS_DERIVATION = "By induction: one more step multiplies every weight by β and adds 1 − β for the newest value."
 COMMENT = "Start and step are right. What does the start weigh?"
 
-#: What the guide tells instructors to put on their students' machine; with an id, because here all share one account.
-STUDENTS_CONFIG = """c = get_config()
-c.CourseDirectory.course_id = "{course}"
-c.CourseDirectory.student_id = "{student}"
-c.Exchange.root = "{exchange}"
-c.Execute.skip_cells_with_tag = "demo"
-"""
-
 
 @dataclass(frozen=True)
 class Day:
@@ -106,7 +98,7 @@ def day(root: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.Fi
     shutil.copytree(root / "source" / NAME, course / "source" / NAME)
     shutil.copy(root / "nbgrader_config.py", course)
     exchange.mkdir()
-    homes = {student: _student(place / student, student, exchange) for student in ("ada", "bob")}
+    homes = {student: _student(root, place / student, exchange) for student in ("ada", "bob")}
     with (
         jupyter_lab(homes["ada"] / "work", homes["ada"]) as ada_lab,
         jupyter_lab(course, place, NBGRADER_EXCHANGE=str(exchange)) as course_lab,
@@ -118,11 +110,17 @@ def day(root: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.Fi
         yield Day(course, exchange, homes, *pages, ada_lab, course_lab, request.session.testsfailed)
 
 
-def _student(home: Path, student: str, exchange: Path) -> Path:
+def _student(root: Path, home: Path, exchange: Path) -> Path:
+    """A home with what the guide tells instructors to put on their students' machine; all share one account here, and so
+    the student's id is added."""
     (home / "work").mkdir(parents=True)
     (home / "config").mkdir()
-    text = STUDENTS_CONFIG.format(course=COURSE, student=student, exchange=exchange)
-    (home / "config" / "nbgrader_config.py").write_text(text, encoding="utf-8")
+    guide = (root / "course" / "guides" / "instructor.md").read_text(encoding="utf-8")
+    (config,) = re.findall(r"^```python\n(c = get_config\(\)\n.*?)^```", guide, re.DOTALL | re.MULTILINE)
+    assert "/srv/nbgrader/exchange" in config
+    config = config.replace("/srv/nbgrader/exchange", str(exchange))
+    config += f'c.CourseDirectory.student_id = "{home.name}"\n'
+    (home / "config" / "nbgrader_config.py").write_text(config, encoding="utf-8")
     return home
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,7 +26,7 @@ from autograder.grading.gradebook import open_gradebook
 from autograder.grading.report.build import Report, make_report
 from autograder.grading.report.command import PAGE, as_json, write_report
 from autograder.grading.report.leaderboard import pseudonyms
-from autograder.grading.report.page import report_page
+from autograder.grading.report.page import report_page, write_private
 from autograder.grading.results import SubmissionResult
 from autograder.grading.store import Store
 from autograder.publish import demo
@@ -382,6 +383,17 @@ def test_the_command_writes_the_page_or_prints_json(measured: Course, tmp_path: 
     out = run(NOTEBOOK, *at, "--json")
     assert json.loads(out.stdout)["assignments"][0]["name"] == NOTEBOOK
     assert not (measured.root / PAGE).exists()
+
+
+def test_what_is_no_plain_file_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    """`--output /dev/null`, said by root, must leave a device behind."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_private(pipe, "page")
+    assert os.read(reader, 100) == b"page"
+    os.close(reader)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 
 def test_the_demonstration_ends_with_its_report(measured: Course, tmp_path: Path) -> None:

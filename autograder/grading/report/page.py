@@ -39,7 +39,13 @@ def leaderboard_page(boards: Sequence[Board], title: str) -> str:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, at once. Raises OSError."""
+    """Write a file that only its owner can read, at once. Raises OSError.
+
+    What is there and is no plain file, as /dev/stdout, is written to and never replaced.
+    """
+    if path.exists() and not path.is_file():
+        path.write_text(text, encoding="utf-8", errors="replace")
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.unlink(missing_ok=True)  # an old one may be open to others
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
