@@ -29,11 +29,13 @@ bench: $(READY)  ## figures quoted in the documentation
 	$(BIN)/python benchmarks/checks.py
 
 pictures: $(READY)  ## the guides' screenshots, taken by the browser tests from the real thing
-	$(BIN)/python -m pytest -q tests/test_browser.py tests/grading/test_report_page.py
+	$(BIN)/python -m pytest -q tests/test_browser.py tests/test_day.py tests/grading/test_feedback_page.py tests/grading/test_report_page.py
 	cp tests/artefacts/verdict_light.png course/guides/images/failing_check.png
 	cp tests/artefacts/progress_dark.png course/guides/images/progress.png
 	cp tests/artefacts/explorer_05_adam_adamw.png course/guides/images/explorer.png
 	cp tests/artefacts/report_top_light_1200.png course/guides/images/report.png
+	cp tests/artefacts/feedback_verdict_390.png course/guides/images/feedback.png
+	for picture in handed_in review_flag manual_score; do cp tests/artefacts/day_$$picture.png course/guides/images/$$picture.png; done
 
 lint: $(READY)
 	$(BIN)/ruff check .

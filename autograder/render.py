@@ -527,7 +527,7 @@ def _axes(low: float, high: float, last: int, name: str) -> str:
 
 
 def _labels(expected: Array, got: Array, low: float, high: float) -> str:
-    """Direct labels at the right end, kept apart."""
+    """Direct labels at the right end, kept apart; in the text's colour, since vermillion is too pale for letters."""
     end = [value for value in got if math.isfinite(value)]
     mine = "yours" if math.isfinite(got[-1]) else f"yours: {got[-1]}"
     y1 = _y(float(expected[-1]) if math.isfinite(expected[-1]) else low, low, high) + 4
@@ -535,7 +535,7 @@ def _labels(expected: Array, got: Array, low: float, high: float) -> str:
     if abs(y1 - y2) < 13:
         y2 = y1 + 13 if y2 >= y1 else y1 - 13
     x = _WIDTH - _RIGHT + 6
-    return f'<text x="{x}" y="{y1:.1f}">expected</text><text x="{x}" y="{y2:.1f}" fill="{VERMILLION}">{escape(mine)}</text>'
+    return f'<text x="{x}" y="{y1:.1f}">expected</text><text x="{x}" y="{y2:.1f}">{escape(mine)}</text>'
 
 
 # --- data -----------------------------------------------------------------------------------------------------------

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
+from browsing import (
+    LOW_CONTRAST,
+    chromium,
+    close_notebook,
+    command,
+    jupyter_lab,
+    open_lab,
+    open_notebook,
+    run_all,
+    set_source,
+    shot,
+)
 from explorer_cells import kept
 
 from autograder.exercise import REGISTRY, CodeExercise
@@ -23,115 +29,24 @@ from autograder.publish.sample_class import source_solutions
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
-ARTEFACTS = Path(__file__).parent / "artefacts"
 SOURCE = Path(__file__).parent.parent / "source"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
-def lab(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """A JupyterLab server over a folder of its own; yields its address and the folder."""
-    folder, home, port = tmp_path_factory.mktemp("lab"), tmp_path_factory.mktemp("home"), free_port()
-    environment = {
-        **os.environ,
-        "HOME": str(home),
-        "JUPYTER_CONFIG_DIR": str(home / "config"),
-        "AUTOGRADER_STATE": str(home / "state.json"),
-    }
-    command = [
-        *(sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--expose-app-in-browser"),
-        *(f"--port={port}", "--IdentityProvider.token=", f"--ServerApp.root_dir={folder}", "--LabApp.news_url="),
-    ]
-    log = (home / "lab.log").open("w")
-    server = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        _wait_for(address, server)
-        yield address, folder
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
-def _wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(120):
-        if server.poll() is not None:
-            raise RuntimeError("JupyterLab did not start")
-        try:
-            urllib.request.urlopen(f"{address}/api", timeout=2)
-            return
-        except OSError:
-            time.sleep(0.5)
-    raise TimeoutError("JupyterLab did not answer within a minute")
-
-
-@pytest.fixture(scope="module")
-def page(lab: tuple[str, Path]) -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Path]]:
+    """JupyterLab in a browser, over a folder of its own; yields the page and the folder."""
+    folder, home = tmp_path_factory.mktemp("lab"), tmp_path_factory.mktemp("home")
+    with jupyter_lab(folder, home) as server, chromium() as browser:
         page = browser.new_page(viewport={"width": 1200, "height": 1000})
         page.set_default_timeout(60_000)
-        yield page
-        browser.close()
+        open_lab(page, server)
+        yield page, folder
 
 
-def open_notebook(page: Any, address: str, name: str) -> None:
-    page.goto(f"{address}/lab/tree/{name}?reset", wait_until="domcontentloaded")
-    page.wait_for_selector(".jp-Notebook .jp-Cell")
-    page.wait_for_function("window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'")
-
-
-def command(page: Any, name: str, arguments: str = "{}") -> None:
-    page.evaluate(f"window.jupyterapp.commands.execute('{name}', {arguments})")
-
-
-def run_all(page: Any) -> None:
-    command(page, "notebook:run-all-cells")
-
-
-def set_source(page: Any, starts: str, source: str) -> None:
-    """Put code into the cell that starts like that, as if it had been typed."""
-    page.evaluate(
-        """([starts, source]) => {
-            const cells = window.jupyterapp.shell.currentWidget.content.widgets;
-            cells.find(c => c.model.sharedModel.getSource().startsWith(starts)).model.sharedModel.setSource(source);
-        }""",
-        [starts, source],
-    )
-
-
-def shot(page: Any, name: str) -> None:
-    ARTEFACTS.mkdir(exist_ok=True)
-    page.screenshot(path=ARTEFACTS / f"{name}.png")
-
-
-CONTRAST = """element => {
-    const numbers = text => text.match(/[\\d.]+/g).map(Number);
-    const light = ([r, g, b]) => {
-        const f = [r, g, b].map(v => { v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; });
-        return 0.2126 * f[0] + 0.7152 * f[1] + 0.0722 * f[2];
-    };
-    let ground = element;
-    while (ground && /rgba\\(0, 0, 0, 0\\)|transparent/.test(getComputedStyle(ground).backgroundColor))
-        ground = ground.parentElement;
-    const a = light(numbers(getComputedStyle(element).color));
-    const b = light(numbers(getComputedStyle(ground).backgroundColor));
-    return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-}"""
-
-
-def test_a_failing_then_a_passing_check_in_light_and_dark(root: Path, lab: tuple[str, Path], page: Any) -> None:
-    address, folder = lab
+def test_a_failing_then_a_passing_check_in_light_and_dark(root: Path, lab: tuple[Any, Path]) -> None:
+    page, folder = lab
     shutil.copy(root / "release" / "00_start_here" / "00_start_here.ipynb", folder)
-    open_notebook(page, address, "00_start_here.ipynb")
+    open_notebook(page, "00_start_here.ipynb")
 
     head = "# exercise start.gd_step\n@torch.no_grad()\ndef gd_step(w, grad, lr):\n"
     set_source(page, "# exercise start.gd_step", f"{head}    w = w - lr * grad")
@@ -143,9 +58,9 @@ def test_a_failing_then_a_passing_check_in_light_and_dark(root: Path, lab: tuple
         command(page, "apputils:change-theme", f"{{theme: '{theme}'}}")
         page.wait_for_timeout(1500)
         verdict.scroll_into_view_if_needed()
-        assert verdict.locator("p b").first.evaluate(CONTRAST) >= 4.5, theme
+        assert verdict.evaluate(LOW_CONTRAST) == [], theme
         shot(page, name)
-        verdict.screenshot(path=ARTEFACTS / f"verdict_{name.split('_')[1]}.png")
+        shot(verdict, f"verdict_{name.split('_')[1]}")
 
     set_source(page, "# exercise start.gd_step", f"{head}    w.sub_(lr * grad)")
     run_all(page)
@@ -157,6 +72,7 @@ def test_a_failing_then_a_passing_check_in_light_and_dark(root: Path, lab: tuple
     panel.scroll_into_view_if_needed()
     shot(page, "progress_dark")
     command(page, "apputils:change-theme", "{theme: 'JupyterLab Light'}")
+    close_notebook(page)
 
 
 def explorers() -> list[str]:
@@ -192,10 +108,10 @@ def reduced(name: str) -> nbformat.NotebookNode:
 
 
 @pytest.mark.parametrize("name", explorers())
-def test_an_explorer_follows_its_sliders_by_keyboard(name: str, lab: tuple[str, Path], page: Any) -> None:
-    address, folder = lab
+def test_an_explorer_follows_its_sliders_by_keyboard(name: str, lab: tuple[Any, Path]) -> None:
+    page, folder = lab
     nbformat.write(reduced(name), folder / f"explorer_{name}.ipynb")
-    open_notebook(page, address, f"explorer_{name}.ipynb")
+    open_notebook(page, f"explorer_{name}.ipynb")
     run_all(page)
     picture = page.locator(".jupyter-widgets img[alt]").first
     picture.wait_for()
@@ -211,4 +127,5 @@ def test_an_explorer_follows_its_sliders_by_keyboard(name: str, lab: tuple[str, 
             " return now && now !== was; }",
             arg=[attribute, was],
         )
-    shot(page, f"explorer_{name}")
+    shot(page.locator(".jp-Cell-outputArea", has=picture), f"explorer_{name}")
+    close_notebook(page)

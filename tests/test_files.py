@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -28,3 +29,14 @@ def test_what_cannot_be_written_is_named_and_leaves_nothing_behind(tmp_path: Pat
             write_whole(path, "text")
         assert raised.value.filename == str(path)
     assert list(tmp_path.iterdir()) == [taken]
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    """`--output /dev/null`, said by root, must leave a device behind."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_whole(pipe, b"page")
+    assert os.read(reader, 100) == b"page"
+    os.close(reader)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)

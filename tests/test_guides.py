@@ -68,6 +68,13 @@ def test_pictures_pages_and_notebooks_that_are_named_are_there(name: str) -> Non
         assert notebook in {one.name for one in manifest().notebooks}, notebook
 
 
+def test_pictures_are_small_and_all_of_them_are_shown() -> None:
+    pictures = sorted((ROOT / "course" / "guides" / "images").iterdir())
+    assert [picture.name for picture in pictures if picture.stat().st_size > 150_000] == []
+    everything = "".join(TEXTS.values())
+    assert [picture.name for picture in pictures if f"images/{picture.name})" not in everything] == []
+
+
 @pytest.mark.parametrize("name", TEXTS)
 def test_calls_and_exercises_that_are_named_exist(name: str) -> None:
     for call, argument in re.findall(r'`(check|hint|solution|material)\("([\w.]+)"', TEXTS[name]):

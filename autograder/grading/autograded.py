@@ -29,8 +29,11 @@ from nbconvert.filters.markdown_mistune import InvalidNotebook, IPythonRenderer,
 from nbformat import NotebookNode
 from nbgrader.utils import parse_utc
 
+from autograder.grading.flags import Flagged, cell_name
+from autograder.grading.flags import read as read_flags
 from autograder.grading.results import ExerciseResult, SubmissionResult
-from autograder.render import MIME, VERMILLION, panel
+from autograder.grading.submission_files import COMPANIONS
+from autograder.render import MIME, ORANGE, VERMILLION, panel
 
 # --- what is shown of a submission's outputs ------------------------------------------------------------------------
 
@@ -306,9 +309,6 @@ def _make_inert(cell: NotebookNode, room: Room) -> None:
 
 # --- folders --------------------------------------------------------------------------------------------------------
 
-#: What nbgrader keeps beside a notebook: formgrader compares the time, `nbgrader release_feedback` needs the secret.
-COMPANIONS = ("timestamp.txt", "submission_secret.txt")
-
 
 def companions(submitted: Path) -> dict[str, bytes]:
     """nbgrader's own small files of a submission; links, other things and unreadable dates are left out."""
@@ -400,6 +400,8 @@ def _fsync(folder: Path) -> None:
 
 # --- the notebook ---------------------------------------------------------------------------------------------------
 
+FLAG_WORDS = "Review flag, for the instructor: code worth reading. It has changed no mark."
+
 
 def shown_verdict(one: ExerciseResult) -> tuple[str, str]:
     """HTML and text of an exercise's verdict; where there is none, the reason why."""
@@ -410,8 +412,10 @@ def shown_verdict(one: ExerciseResult) -> tuple[str, str]:
 
 
 def autograded_notebook(rebuilt: NotebookNode, result: SubmissionResult) -> NotebookNode:
-    """A copy of the rebuilt notebook with outputs and verdicts. Metadata and ids stay exactly the rebuilt one's."""
+    """A copy of the rebuilt notebook with outputs, verdicts and, for the instructor alone, review flags below the code that
+    raised them. Metadata and ids stay exactly the rebuilt one's."""
     notebook = nbformat.from_dict(rebuilt)
+    flags = _flags_by_cell(notebook, result)
     verdicts = {one.grade_id: one for one in result.exercises}
     room = Room()
     for cell in notebook.cells:
@@ -421,7 +425,31 @@ def autograded_notebook(rebuilt: NotebookNode, result: SubmissionResult) -> Note
         cell.execution_count = None
         one = verdicts.get(cell.metadata.get("nbgrader", {}).get("grade_id"))
         cell.outputs = safe_outputs(result.outputs.get(cell.get("id"), []), room) if one is None else [_verdict(one)]
+        if found := flags.get(cell_name(cell) if one is None else one.exercise_id):
+            cell.outputs.insert(0, _flag_panel(found))
     return notebook
+
+
+def _flags_by_cell(notebook: NotebookNode, result: SubmissionResult) -> dict[str, list[Flagged]]:
+    sources = {cell_name(cell): cell.source for cell in notebook.cells if cell.cell_type == "code"}
+    found: dict[str, list[Flagged]] = {}
+    for flag in read_flags(result.flags, sources):
+        found.setdefault(flag.cell, []).append(flag)
+    return found
+
+
+def _flag_panel(flags: Iterable[Flagged]) -> NotebookNode:
+    """Flags as an output; what they quote is a student's."""
+    lines = [(f"line {one.line}" if one.line else "", f"{one.kind}: {one.text}", one.code) for one in flags]
+    items = "".join(
+        f"<li>{escape(where)}{': ' if where else ''}{escape(what)}{f'<br><code>{escape(code)}</code>' if code else ''}</li>"
+        for where, what, code in lines
+    )
+    html = panel(
+        f'<p style="margin:0"><b>⚑ {FLAG_WORDS}</b></p><ul style="margin:.3em 0 0 1.2em;padding:0">{items}</ul>', ORANGE
+    )
+    text = "\n".join([FLAG_WORDS, *("  ".join(filter(None, line)) for line in lines)])
+    return nbformat.v4.new_output("display_data", data={"text/html": html, "text/plain": text})
 
 
 def _verdict(one: ExerciseResult) -> NotebookNode:

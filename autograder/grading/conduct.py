@@ -20,6 +20,7 @@ from autograder.exercise import REGISTRY, CodeExercise, Exercise, QuizExercise
 from autograder.grading import claims, decide
 from autograder.grading.assignment import Assignment
 from autograder.grading.channel import ChannelError
+from autograder.grading.flags import cell_name, own_cell, told
 from autograder.grading.integrity import audit_source
 from autograder.grading.packing import pack
 from autograder.grading.pool import Client, Runner, Way
@@ -70,9 +71,10 @@ class Settings:
 
 @dataclass(frozen=True)
 class _Step:
-    """A code cell to run, or an exercise to ask (then `exercise` is given)."""
+    """A code cell to run, or an exercise to ask (then `exercise` is given). `name`: what the instructor is told."""
 
     cell_id: str
+    name: str
     source: str
     exercise: Exercise | None = None
 
@@ -83,6 +85,7 @@ class _Run:
     `silent` that our own clock ended it. `late`: the sandbox's clock ended a cell or an exercise."""
 
     outputs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)  # cell id → how long it ran, by our own clock
     failed: dict[str, str] = field(default_factory=dict)  # cell id → exception
     evidence: dict[str, list[Evidence]] = field(default_factory=dict)
     ended: dict[str, str] = field(default_factory=dict)  # exercise id → why it was not asked to the end
@@ -182,7 +185,9 @@ class Conductor:
     def _step(self, talk: _Talk, place: int, step: _Step, asked: Mapping[str, decide.Questions], run: _Run) -> None:
         talk.expect("begin", place)
         if step.exercise is None:
+            start = time.monotonic()
             end = talk.expect("end", place)
+            run.seconds[step.cell_id] = time.monotonic() - start
             outputs, failed = end.get("outputs"), claims.word(end.get("failed", ""))
             run.outputs[step.cell_id] = outputs if isinstance(outputs, list) and talk.fits() else []
             if failed:
@@ -233,6 +238,9 @@ class Conductor:
             outputs=run.outputs,
             notes=submission.notes + ((submission.problem,) if submission.problem else ()),
             flags=tuple(flags),
+            cell_seconds={
+                step.name: round(run.seconds[step.cell_id], 4) for step in steps if step.cell_id in run.seconds
+            },
             cpu_seconds=run.usage.get("cpu_seconds", 0.0),
             peak_mb=run.usage.get("peak_mb", 0.0),
             versions=VERSIONS,
@@ -382,9 +390,9 @@ def _steps(assignment: Assignment, submission: Submission) -> list[_Step]:
         plan = planned.get(cell.id)
         kind = plan.kind if plan else ("own" if cell.cell_type == "code" else "text")
         if kind == "check" and plan is not None:
-            steps.append(_Step(cell.id, "", REGISTRY[plan.exercise_id]))
+            steps.append(_Step(cell.id, cell_name(cell), "", REGISTRY[plan.exercise_id]))
         elif kind in ("setup", "given", "solution", "own"):
-            steps.append(_Step(cell.id, cell.source))
+            steps.append(_Step(cell.id, cell_name(cell) or cell.id, cell.source))
     return steps
 
 
@@ -418,10 +426,6 @@ def _status(status: object) -> str:
 def _flags(submission: Submission) -> tuple[str, ...]:
     sources = [
         *submission.answers.items(),
-        *((f"own cell {i}", extra.source) for i, extra in enumerate(submission.extras, 1)),
+        *((own_cell(i), extra.source) for i, extra in enumerate(submission.extras, 1)),
     ]
-    return tuple(
-        f"{name}, line {flag.line}: {flag.kind}: {flag.text}"
-        for name, source in sources
-        for flag in audit_source(source)
-    )
+    return tuple(told(name, flag) for name, source in sources for flag in audit_source(source))

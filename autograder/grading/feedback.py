@@ -37,13 +37,15 @@ from autograder.grading.autograded import (
 )
 from autograder.grading.formulas import drawn
 from autograder.grading.gradebook import HumanMark, Review, untouched
+from autograder.grading.outline import in_order
 from autograder.grading.results import ExerciseResult, SubmissionResult
 from autograder.manifest import manifest
-from autograder.render import BLUE, GREEN, ORANGE, VERMILLION, panel
+from autograder.render import BLUE, GREEN, VERMILLION, panel
 
 POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:; base-uri 'none'; form-action 'none'"
 )
+PARTLY = "#B87700"  # render's orange is too pale for a sign on white
 _MOST_ESCAPES = 2_000  # terminal colours in one output; nbconvert's conversion takes their number × the length
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 
@@ -76,7 +78,7 @@ class _Row:
             return "○", BLUE, "waits"
         if self.points >= self.one.max_points:
             return "✓", GREEN, "all points"
-        return ("◐", ORANGE, "some points") if self.points > 0 else ("✗", VERMILLION, "no points")
+        return ("◐", PARTLY, "some points") if self.points > 0 else ("✗", VERMILLION, "no points")
 
     @property
     def remark(self) -> str:
@@ -86,8 +88,16 @@ class _Row:
             return "marked by hand" if self.one.waits else f"marked by hand (the checks gave {self.one.points:g})"
         if self.blank:
             return "no answer"
-        titles = (text.partition(" ")[2] for text in self.one.misconceptions)
-        return "; ".join(titles) or self.one.reason or ("not started" if self.one.data.get("not_started") else "")
+        titles = "; ".join(text.partition(" ")[2] for text in self.one.misconceptions)
+        if titles or self.one.reason or self.one.data.get("not_started"):
+            return titles or self.one.reason or "not started"
+        return f"not earned: {', '.join(self._lost)}" if self._lost else ""
+
+    @property
+    def _lost(self) -> list[str]:
+        """Groups of cases whose points are missing, by name."""
+        groups = self.one.data.get("groups", {})
+        return [name for name, (earned, points) in groups.items() if earned < points] if len(groups) > 1 else []
 
 
 def _rows(rebuilt: NotebookNode, result: SubmissionResult, review: Review) -> list[_Row]:
@@ -102,7 +112,8 @@ def _rows(rebuilt: NotebookNode, result: SubmissionResult, review: Review) -> li
             points = 0.0 if one.grade_id in blank else None
         if points is not None and human.extra_credit:
             points += human.extra_credit
-        rows.append(_Row(one, _title(one.exercise_id), human, points, one.waits and one.grade_id in blank))
+        answer = one.grade_id if one.waits else f"{one.grade_id}-solution"
+        rows.append(_Row(one, _title(one.exercise_id), human, points, not points and answer in blank))
     return rows
 
 
@@ -130,7 +141,7 @@ def feedback_page(
         _header(result, rows, review),
         _notes(result),
         _table(rows, measured or {}),
-        f"<main>{_cells(rebuilt, result, rows, review)}</main>",
+        f"<main>{in_order(_cells(rebuilt, result, rows, review))}</main>",
         _footer(result),
     ]
     title = escape(f"{_name(result.assignment)} · {result.student}")
@@ -203,7 +214,7 @@ def _table(rows: list[_Row], measured: Mapping[str, str]) -> str:
             f"{_remarks(row.remark, measured.get(row.one.exercise_id, ''))}</th>"
             f'<td class="ag-number">{points} / {row.one.max_points:g}</td></tr>'
         )
-    return f'<table class="ag-points"><tbody>{"".join(lines)}</tbody></table>'
+    return f'<table class="ag-points" id="ag-points" aria-label="Points"><tbody>{"".join(lines)}</tbody></table>'
 
 
 def _remarks(*texts: str) -> str:
@@ -247,7 +258,8 @@ def _graded(cell: NotebookNode, row: _Row, room: Room) -> str:
     else:
         inner = f'<p class="ag-label">Your answer</p><div class="ag-text ag-answer">{_text(cell, room)}</div>'
         inner += panel(f'<p style="margin:0"><b>{_human_line(row)}</b></p>', row.mark[1])
-    return f'<section class="ag-graded" id="{_anchor(row.one.grade_id)}">{inner}{_comment(row.human)}</section>'
+    back = '<p class="ag-back"><a href="#ag-points">↑ all points</a></p>'
+    return f'<section class="ag-graded" id="{_anchor(row.one.grade_id)}">{inner}{_comment(row.human)}{back}</section>'
 
 
 def _human_line(row: _Row) -> str:
@@ -272,10 +284,10 @@ def _comment(human: HumanMark) -> str:
 def _code_cell(cell: NotebookNode, outputs: list[NotebookNode], review: Review, room: Room) -> str:
     tags = set(cell.metadata.get("tags", []))
     shown = "".join(map(_output, outputs))
-    code = _code(cell, room)
     if tags & {"demo", "explore", "setup"} and not shown:
-        what = "Setup" if "setup" in tags else "Demonstration, not part of the mark"
-        return f'<details class="ag-demo"><summary>{what}</summary>{code}</details>'
+        what = "Setup" if "setup" in tags else "Demonstration"
+        return f'<p class="ag-demo">{what}, not part of the mark: in your notebook</p>'
+    code = _code(cell, room)
     if not utils.is_solution(cell):
         return f'<section class="ag-cell">{code}{shown}</section>'
     comment = _comment(review.cells.get(cell.metadata.nbgrader.grade_id, HumanMark()))
@@ -334,9 +346,11 @@ class _Renderer(IPythonRenderer):  # type: ignore[misc]
         return f"<pre>{escape(code)}</pre>"
 
     def image(self, text: str, url: str, title: str | None = None) -> str:
-        """Pasted pictures stand below the text."""
+        """Pasted pictures stand below the text; of those elsewhere, which the page may not load, only the words stay."""
         if url.startswith("attachment:"):
             return f"<em>[{escape(text or 'picture')}, below]</em>"
+        if not url.startswith("data:"):
+            return escape(text or "[picture]")
         return str(super().image(text, url, title))
 
 
@@ -400,7 +414,8 @@ def _formatter() -> Any:
 # --- look -----------------------------------------------------------------------------------------------------------
 
 _STYLE = """
-:root{color-scheme:light dark;--ground:#fff;--soft:#f5f6f8;--line:#d9dde3;--ink:#1c2024;--quiet:#5a6470;--link:#0b62a8}
+:root{color-scheme:light dark;--ground:#fff;--soft:#f5f6f8;--code:#fbfcfd;--line:#d9dde3;--ink:#1c2024;--quiet:#5a6470;
+ --link:#0b62a8}
 *{box-sizing:border-box}
 body{margin:0 auto;padding:1.5rem 1rem 3rem;max-width:54rem;background:var(--ground);color:var(--ink);
  font:1rem/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif;overflow-wrap:break-word}
@@ -432,12 +447,13 @@ header{margin-bottom:1.2rem}header p{margin:.3em 0}
 .ag-comment{border:1px solid var(--line);border-radius:.4rem;padding:.1rem .9rem;margin:.6rem 0}
 .ag-comment .ag-label{margin:.4em 0 -.4em}
 .ag-demo{margin:.6rem 0;color:var(--quiet);font-size:.9rem}
-.ag-demo summary{cursor:pointer}
+.ag-back{font-size:.9rem;margin:.4em 0}
 pre,code,kbd,samp{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
 code{font-size:.9em;background:var(--soft);border-radius:.2rem;padding:.05em .25em}
 pre{white-space:pre-wrap;overflow-wrap:anywhere;margin:.5em 0;font-size:.86rem;line-height:1.45}
 pre code{font-size:inherit;background:none;padding:0}
-.ag-code,.ag-text pre{background:var(--soft);border-radius:.3rem;padding:.6rem .8rem;color:var(--ink)}
+.ag-code,.ag-text pre{background:var(--code);border:1px solid var(--line);border-radius:.3rem;padding:.6rem .8rem;
+ color:var(--ink)}
 .ag-out{padding:.2rem .8rem;max-height:30rem;overflow-y:auto}
 .ag-error,.ag-stderr{border-left:4px solid #D55E00}
 .ag-html{overflow-x:auto}
@@ -460,7 +476,7 @@ footer{margin-top:3rem;border-top:1px solid var(--line);overflow-wrap:anywhere}
 """
 
 _DARK = """
-:root{--ground:#16191d;--soft:#20252b;--line:#39414a;--ink:#e4e7ea;--quiet:#a2abb5;--link:#6cb8f5}
+:root{--ground:#16191d;--soft:#20252b;--code:#20252b;--line:#39414a;--ink:#e4e7ea;--quiet:#a2abb5;--link:#6cb8f5}
 .ansi-red-fg,.ansi-red-intense-fg{color:#ff8f66}.ansi-green-fg,.ansi-green-intense-fg{color:#4fd1a5}
 .ansi-blue-fg,.ansi-blue-intense-fg{color:#6cb8f5}.ansi-yellow-fg,.ansi-yellow-intense-fg{color:#e6c04d}
 .ansi-cyan-fg,.ansi-cyan-intense-fg{color:#56d0da}.ansi-magenta-fg,.ansi-magenta-intense-fg{color:#e6a3cf}
@@ -468,7 +484,7 @@ _DARK = """
 
 _PRINT = """
 body{max-width:none;padding:0;font-size:10.5pt}
-.ag-demo{display:none}
+.ag-demo,.ag-back{display:none}
 .ag-out{max-height:none;overflow:visible}
 .ag-points tr,.ag-graded,.ag-picture{break-inside:avoid}
 h2,h3,.ag-label{break-after:avoid}

@@ -106,7 +106,8 @@ class Book:
         `timestamp`: when it was submitted (None: what the gradebook has stays). `rebuilt`: the graded notebook; with it
         untouched answers get nbgrader's 0 points and "No response.", without it written work waits where the result
         says so. `changed=False`: a regrade of the same submission, whose reviews humans need not look at again; after
-        a change nbgrader asks them to, and so does this.
+        a change nbgrader asks them to, and so does this. A result with review flags also gets nbgrader's own flag, which
+        formgrader shows in its lists; it is never taken away, and not put back where a human took it away.
 
         Raises GradebookError; nothing is written then.
         """
@@ -118,6 +119,8 @@ class Book:
             for one in rows:
                 _set_grade(grades[cells.grades[one.grade_id]], _auto_score(one, rebuilt), changed)
             self._comment(notebook, cells, rebuilt)
+            if result.flags and changed:
+                notebook.flagged = True
             self._penalise(notebook, list(grades.values()))
             self._db.commit()
         self._db.expunge_all()  # memory stays flat over a class of thousands

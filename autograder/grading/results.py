@@ -35,7 +35,7 @@ class SubmissionResult:
     `digest`: of what was graded (`submission.Submission.digest`). `release`: of the release it was graded against.
     `outputs`: cell id → nbformat outputs of the cells that were run. `notes`: what the student should know (a cell that
     was ignored, a file that was not followed). `flags`: what the instructor should look at. `rung`: the sandbox.
-    `versions`: of Python and torch.
+    `cell_seconds`: name of a cell (`flags.cell_name`, else its id) → how long it ran. `versions`: of Python and torch.
     """
 
     student: str
@@ -49,6 +49,7 @@ class SubmissionResult:
     notes: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     seconds: float = 0.0
+    cell_seconds: Mapping[str, float] = field(default_factory=dict)
     cpu_seconds: float = 0.0
     peak_mb: float = 0.0
     versions: Mapping[str, str] = field(default_factory=dict)

@@ -27,8 +27,10 @@ _LISTED = 5
 
 _EXACT, _SAME_NAME, _COPY, _CONTAINS, _OTHER = range(5)
 _COPY_MARK = re.compile(r"(?:\s*\(\d+\)|[\s_-]+(?:copy|kopie|copie)(?:\s?\d+)?)++$")
+#: What nbgrader keeps beside a notebook: formgrader compares the time, `nbgrader release_feedback` needs the secret.
+COMPANIONS = ("timestamp.txt", "submission_secret.txt")
 #: Folders and files that programs leave behind; nobody means to hand them in.
-_LEFT_BEHIND = ("__macosx", "__pycache__", "timestamp.txt", "thumbs.db", "desktop.ini")
+_LEFT_BEHIND = ("__macosx", "__pycache__", "thumbs.db", "desktop.ini", *COMPANIONS)
 
 
 @dataclass(frozen=True)

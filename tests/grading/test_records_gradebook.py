@@ -188,6 +188,32 @@ def test_a_regrade_of_the_same_submission_asks_nobody_to_read_it_again(book: Boo
     assert marks(url, "eps_inside")["comments"]["adam-w1"] == (None, "Good.")
 
 
+def test_review_flags_set_nbgraders_own_and_what_a_human_decides_stays(book: Book, url: str) -> None:
+    rebuilt, result = graded("eps_inside")
+    flagged = replace(result, flags=("adam-step-solution, line 4: code made at run time: eval",))
+
+    def shown() -> bool:
+        with Gradebook(url) as gradebook:
+            return bool(gradebook.find_submission_notebook(ASSIGNMENT, ASSIGNMENT, "eps_inside").flagged)
+
+    def decide(flag: bool) -> None:
+        with Gradebook(url) as gradebook:
+            gradebook.find_submission_notebook(ASSIGNMENT, ASSIGNMENT, "eps_inside").flagged = flag
+            gradebook.db.commit()
+
+    book.write(assignment(), result, rebuilt=rebuilt)
+    assert not shown()
+    book.write(assignment(), flagged, rebuilt=rebuilt)
+    assert shown()
+    assert marks(url, "eps_inside")["score"] == 20.5  # nothing is taken off
+    decide(False)
+    book.write(assignment(), flagged, rebuilt=rebuilt, changed=False)
+    assert not shown()
+    decide(True)
+    book.write(assignment(), result, rebuilt=rebuilt)
+    assert shown()
+
+
 # --- an assignment that is there already ----------------------------------------------------------------------------
 
 

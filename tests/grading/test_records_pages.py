@@ -9,12 +9,14 @@ import shutil
 import threading
 import time
 from dataclasses import replace
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
+from browsing import chromium
 from nbconvert.exporters import HTMLExporter
 from nbformat import NotebookNode
 from nbgrader.server_extensions.formgrader import handlers
@@ -141,7 +143,10 @@ def hostile(text: str) -> tuple[NotebookNode, SubmissionResult]:
         {"output_type": "display_data", "data": everything, "metadata": {"image/png": {"width": text}}},
         *({"output_type": "execute_result", "data": {mime: value}} for mime, value in everything.items()),
     ]
-    result = named(result, text, outputs={"adam-step-solution": outputs}, notes=(text,), digest=text, rung=text)
+    flags = (f"adam-step-solution, line 1: {text}: {text}", f"adam.step: {text}", text)
+    result = named(
+        result, text, outputs={"adam-step-solution": outputs}, notes=(text,), flags=flags, digest=text, rung=text
+    )
     return notebook, result
 
 
@@ -334,6 +339,28 @@ def shown(exporter: HTMLExporter, cells: list[NotebookNode]) -> list[str]:
     return [one for one in complaints if one not in ("<button>", "<input>", "<textarea>")]
 
 
+def test_review_flags_stand_below_the_code_that_raised_them_and_only_the_instructor_sees_them() -> None:
+    rebuilt, result = graded("eps_inside")
+    rebuilt = nbformat.from_dict(rebuilt)
+    rebuilt.cells.append(nbformat.v4.new_code_cell("x = 1\nopen('<b>')", id="own-2"))
+    flags = ("own cell 2, line 2: files elsewhere: open", "adam.step: its answers cannot be judged (ValueError)")
+    flagged = replace(result, flags=(*flags, "adam-step-solution, line 3: code made at run time: eval"))
+    made = {cell.id: cell for cell in autograded_notebook(rebuilt, flagged).cells if cell.cell_type == "code"}
+    step = next(cell.source for cell in rebuilt.cells if cell.get("id") == "adam-step-solution").splitlines()[2].strip()
+    for cell, says in (
+        ("own-2", "line 2: files elsewhere: open<br><code>open(&#x27;&lt;b&gt;&#x27;)</code>"),
+        ("adam-step-solution", f"line 3: code made at run time: eval<br><code>{escape(step)}</code>"),
+        ("adam-step", "its answers cannot be judged (ValueError)"),
+    ):
+        shown = made[cell].outputs[0].data
+        assert "It has changed no mark." in shown["text/html"]
+        assert says in shown["text/html"]
+    assert "0 of 3 points" in made["adam-step"].outputs[1].data["text/html"]  # the verdict is still there
+    assert sum("Review flag" in str(cell.outputs) for cell in made.values()) == 3
+    assert "Review flag" not in feedback_page(rebuilt, flagged)
+    assert feedback_page(rebuilt, flagged) == feedback_page(rebuilt, result)
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_nothing_that_a_student_writes_is_active_in_formgrader(formgrader: HTMLExporter, text: str) -> None:
     notebook, result = hostile(text)
@@ -510,16 +537,10 @@ def test_companions_are_plain_small_files_with_dates_that_formgrader_can_read(tm
 
 @pytest.mark.browser
 def test_the_page_in_a_browser_runs_nothing_loads_nothing_and_fits_a_telephone(tmp_path: Path) -> None:
-    from playwright.sync_api import sync_playwright
-
     notebook, result = hostile("\n\n".join(HOSTILE))
     (tmp_path / "hostile.html").write_text(feedback_page(notebook, result), encoding="utf-8")
     (tmp_path / "plain.html").write_text(feedback_page(*graded("eps_inside")), encoding="utf-8")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"),
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
+    with chromium() as browser:
         for name in ("hostile", "plain"):
             page = browser.new_page(viewport={"width": 360, "height": 800})
             asked: list[str] = []
@@ -534,4 +555,3 @@ def test_the_page_in_a_browser_runs_nothing_loads_nothing_and_fits_a_telephone(t
             assert said == []  # nor did the policy have to refuse anything
             assert page.evaluate("document.documentElement.scrollWidth") == 360
             assert page.evaluate("document.scripts.length") == 0
-        browser.close()

@@ -124,6 +124,25 @@ def test_attempts_flags_and_environment_are_told(large: Course, report: Report) 
     assert said["release", "release (another one)"] == COUNT
 
 
+def test_the_slowest_cells_are_told_with_own_cells_taken_together(tmp_path: Path) -> None:
+    place = course(tmp_path)
+    notebook, result = graded("eps_inside")
+    times = {
+        "ada": {"imports": 0.1, "own cell 1": 2.0, "own cell 12": 3.0},
+        "bob": {"imports": 0.3, "adam-step-solution": 0.01},
+        "eve": {"imports": 0.2},
+    }
+    publish(place, [named(result, student, cell_seconds=cells) for student, cells in times.items()], notebook)
+    (one,) = make_report(place).assignments
+    found = [(c.cell, c.students, c.median_seconds, c.slowest_seconds, c.slowest_student) for c in one.cells]
+    assert found == [
+        ("own cells", 1, 5.0, 5.0, "ada"),
+        ("imports", 3, 0.2, 0.3, "bob"),
+        ("adam-step-solution", 1, 0.01, 0.01, "bob"),
+    ]
+    assert "Slowest cells" in report_page(make_report(place))
+
+
 def test_copied_solutions_are_shown_side_by_side(report: Report) -> None:
     (one,) = report.assignments
     assert [group.students for group in one.groups] == [("student0198", "student0199"), ("student0098", "student0099")]

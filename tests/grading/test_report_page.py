@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browsing import ARTEFACTS, BARRIERS, LOW_CONTRAST, STICKS_OUT, UNSEEN_FOCUS, chromium, shot
 from test_records import release
 from test_report import course, publish, scored
 
-from autograder.grading.engine import STORE
+from autograder.grading.engine import STORE, Course
+from autograder.grading.report.build import Report, make_report
 from autograder.grading.report.command import write_report
+from autograder.grading.report.page import report_page
 from autograder.publish.synthetic_class import fill_store
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
-
-ARTEFACTS = Path(__file__).parents[1] / "artefacts"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 @pytest.fixture(scope="module")
@@ -34,32 +35,8 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+    with chromium() as opened:
         yield opened
-        opened.close()
-
-
-CONTRASTS = """() => {
-    const numbers = text => text.match(/[\\d.]+/g).map(Number);
-    const light = ([r, g, b]) => {
-        const f = [r, g, b].map(v => { v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; });
-        return 0.2126 * f[0] + 0.7152 * f[1] + 0.0722 * f[2];
-    };
-    const clear = element => /rgba\\(0, 0, 0, 0\\)|transparent/.test(getComputedStyle(element).backgroundColor);
-    const low = new Set();
-    for (const element of document.querySelectorAll("h1,h2,h3,h4,p,a,th,td,dt,dd,summary,button,code,pre,span,bdi,label")) {
-        if (!element.textContent.trim() || !element.offsetParent) continue;
-        let ground = element;
-        while (ground.parentElement && clear(ground)) ground = ground.parentElement;
-        const a = light(numbers(getComputedStyle(element).color)), b = light(numbers(getComputedStyle(ground).backgroundColor));
-        const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-        if (ratio < 4.5) low.add(`${element.tagName} ${element.className} ${ratio.toFixed(2)}`);
-    }
-    return [...low];
-}"""
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 1200), ("light", 390)])
@@ -70,15 +47,59 @@ def test_it_opens_alone_and_reads_well(browser: Any, page_file: Path, scheme: st
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("request", lambda request: asked.append(request.url))
     page.goto(page_file.as_uri())
-    ARTEFACTS.mkdir(exist_ok=True)
-    page.screenshot(path=ARTEFACTS / f"report_top_{scheme}_{width}.png")
+    shot(page, f"report_top_{scheme}_{width}")
     page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
-    assert page.evaluate(CONTRASTS) == []
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "something sticks out"
-    page.screenshot(path=ARTEFACTS / f"report_{scheme}_{width}.png", full_page=True)
+    assert page.evaluate(LOW_CONTRAST) == []
+    assert page.evaluate(BARRIERS) == []
+    assert not page.evaluate(STICKS_OUT), "something sticks out"
+    shot(page, f"report_{scheme}_{width}", full_page=True)
     assert said == []
     assert asked == [page_file.as_uri()]
     context.close()
+
+
+def test_every_chart_has_its_numbers_in_a_table_beside_it(browser: Any, page_file: Path) -> None:
+    page = browser.new_page()
+    page.goto(page_file.as_uri())
+    figures = page.locator("figure")
+    assert figures.count() == 2
+    for figure in figures.all():
+        shown = [int(text) for text in figure.locator("rect + text").all_text_contents() if text]
+        numbers = figure.locator("xpath=following-sibling::details[1]").locator("td.number").all_text_contents()
+        assert [int(text) for text in numbers if text != "0"] == shown
+    page.close()
+
+
+def test_the_keyboard_reaches_everything_and_the_focus_shows(browser: Any, page_file: Path) -> None:
+    page = browser.new_page(viewport={"width": 1200, "height": 1000})
+    page.goto(page_file.as_uri())
+    unseen, tried = page.evaluate(UNSEEN_FOCUS)
+    assert unseen == []
+    assert tried > 50
+    summary = page.locator("[id$=-flags] summary").first
+    for _ in range(tried):
+        if summary.evaluate("one => one === document.activeElement"):
+            break
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert summary.locator("xpath=..").get_attribute("open") is not None
+    page.close()
+
+
+def test_a_flag_stands_beside_the_line_that_raised_it_and_says_that_it_costs_nothing(
+    browser: Any, page_file: Path
+) -> None:
+    page = browser.new_page(viewport={"width": 1200, "height": 1000})
+    page.goto(page_file.as_uri())
+    flags = page.locator("[id$=-flags]")
+    assert "none has changed a mark" in flags.inner_text()
+    first = flags.locator("details").first
+    first.locator("summary").click()
+    cell, line, what, code = first.locator("tbody tr").first.locator("td").all_inner_texts()
+    assert (cell, line, what) == ("adam-adam-solution", "4", "files elsewhere: open")
+    assert code.startswith("super().__init__(")
+    shot(flags, "report_flags")
+    page.close()
 
 
 def test_tables_sort_and_filter_by_keyboard(browser: Any, page_file: Path) -> None:
@@ -113,10 +134,44 @@ def test_without_scripts_all_is_there_and_paper_shows_whole_tables(browser: Any,
     widths = page.locator(".scroll > table").evaluate_all("tables => tables.map(one => one.offsetWidth)")
     assert max(widths) <= 718, "a table is cut off on paper"
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    ARTEFACTS.mkdir(exist_ok=True)
     paper = page.pdf(path=ARTEFACTS / "report.pdf", format="A4")
-    assert len(paper) > 20_000
+    assert 5 <= paper_pages(paper) <= 12, "for 126 students, a line each"
     context.close()
+
+
+def paper_pages(pdf: bytes) -> int:
+    return len(re.findall(rb"/Type\s*/Page\b(?!s)", pdf))
+
+
+def grown(report: Report, count: int) -> Report:
+    """The same class, so many times as large: a line and flags for every student."""
+    (one,) = report.assignments
+    students = tuple(replace(one.students[i % len(one.students)], student=f"s{i:04}") for i in range(count))
+    flagged = tuple(replace(one.flagged[i % len(one.flagged)], student=f"s{i:04}") for i in range(count))
+    return replace(report, assignments=(replace(one, students=students, flagged=flagged),))
+
+
+def test_a_thousand_students_open_sort_and_print_in_seconds(browser: Any, page_file: Path, tmp_path: Path) -> None:
+    page = browser.new_page(viewport={"width": 1200, "height": 1000})
+    file = tmp_path / "large.html"
+    place = Course(page_file.parents[1], "sqlite:///none.db", "sample")
+    file.write_text(report_page(grown(make_report(place), 1_000)), encoding="utf-8")
+    assert file.stat().st_size < 2_000_000
+    page.goto(file.as_uri())
+    timing = page.evaluate("performance.getEntriesByType('navigation')[0].domComplete")
+    assert timing < 5_000, "milliseconds until it stands"
+    assert page.locator("[id$=-students] tbody tr").count() == 1_000
+    took = page.evaluate(
+        """() => {
+            const start = performance.now();
+            document.querySelector("[id$=-students] th.number button").click();
+            document.body.offsetHeight;
+            return performance.now() - start;
+        }"""
+    )
+    assert took < 3_000, "milliseconds to sort"
+    assert paper_pages(page.pdf(format="A4")) < 60
+    page.close()
 
 
 def test_a_script_that_slipped_through_would_not_run(browser: Any, page_file: Path, tmp_path: Path) -> None:

@@ -34,7 +34,12 @@ def zipped(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes
 def test_the_right_file_alone_draws_no_remark(
     data: bytes, tmp_path: Path, assignment: Assignment, honest: Submission
 ) -> None:
-    left_behind = {"timestamp.txt": b"now", f".ipynb_checkpoints/{NAME}-checkpoint.ipynb": data, ".DS_Store": b"x"}
+    left_behind = {
+        "timestamp.txt": b"now",
+        "submission_secret.txt": b"s",
+        f".ipynb_checkpoints/{NAME}-checkpoint.ipynb": data,
+        ".DS_Store": b"x",
+    }
     submission = read_folder(folder_with(tmp_path, {FILE: data, **left_behind}), assignment)
     assert (submission.notes, submission.digest, submission.answers) == ((), honest.digest, honest.answers)
 

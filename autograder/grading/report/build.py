@@ -10,10 +10,12 @@ from functools import partial
 
 from autograder.exercise import REGISTRY, CodeExercise
 from autograder.grading.engine import Course
+from autograder.grading.flags import Flagged
 from autograder.grading.report import figures
-from autograder.grading.report.collect import ClassWork, Flagged, exercise_title, read_classes
+from autograder.grading.report.collect import ClassWork, exercise_title, read_classes
 from autograder.grading.report.figures import (
     AttemptFigures,
+    CellFigures,
     ExerciseFigures,
     Named,
     Overview,
@@ -83,6 +85,7 @@ class AssignmentReport:
     more_flagged: int
     groups: tuple[GroupView, ...]
     more_groups: int
+    cells: tuple[CellFigures, ...]
     environment: tuple[Named, ...]
     boards: tuple[Board, ...]
 
@@ -123,6 +126,7 @@ def _assignment(work: ClassWork, key: Callable[[], bytes], real_names: bool) -> 
         more_flagged=more_flagged,
         groups=shown,
         more_groups=more_groups,
+        cells=tuple(figures.slowest_cells(work)),
         environment=tuple(figures.environment(work)),
         boards=tuple(boards(work, key, real_names)),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,25 +11,13 @@ from typing import Any
 from autograder.exercise import REGISTRY
 from autograder.grading.assignment import Assignment, read_assignment
 from autograder.grading.engine import STORE, Course, GradingError
+from autograder.grading.flags import Flagged, cell_name
+from autograder.grading.flags import read as read_flags
 from autograder.grading.gradebook import Standing, open_gradebook
 from autograder.grading.results import ExerciseResult, SubmissionResult
 from autograder.grading.store import Attempt, Store
 from autograder.manifest import manifest
 from autograder.publish.sample_class import source_solutions
-
-_FLAG = re.compile(r"(?P<cell>.+?), line (?P<line>\d+): (?P<kind>[^:]+): (?P<text>.*)", re.DOTALL)
-_LONGEST_LINE = 160
-
-
-@dataclass(frozen=True)
-class Flagged:
-    """A review flag and the line that raised it. `line` is 0 where it is about no line; lengths are bounded."""
-
-    cell: str
-    line: int
-    kind: str
-    text: str
-    code: str
 
 
 @dataclass(frozen=True)
@@ -44,6 +31,7 @@ class Work:
     exercises: tuple[ExerciseResult, ...]
     flags: tuple[Flagged, ...]
     seconds: float
+    cell_seconds: Mapping[str, float]
     versions: Mapping[str, str]
     sources: Mapping[str, str]
     standing: Standing | None
@@ -150,8 +138,9 @@ def _work(
         attempt=attempt,
         attempts=tuple(attempts),
         exercises=tuple(replace(one, html="", text="") for one in result.exercises),
-        flags=tuple(_flagged(flag, by_name) for flag in result.flags),
+        flags=read_flags(result.flags, by_name),
         seconds=result.seconds,
+        cell_seconds=result.cell_seconds,
         versions=result.versions,
         sources=sources,
         standing=standing,
@@ -162,9 +151,7 @@ def _sources(notebook: str) -> list[tuple[str, str]]:
     """The code that was graded, by grade id, and the student's own cells as flags call them."""
     found = []
     for cell in json.loads(notebook).get("cells", ()):
-        name = cell.get("metadata", {}).get("nbgrader", {}).get("grade_id", "")
-        if own := re.fullmatch(r"own-(\d+)-*", cell.get("id", "")):
-            name = f"own cell {own[1]}"
+        name = cell_name(cell)
         if name and cell.get("cell_type") == "code":
             found.append((name, _joined(cell.get("source", ""))))
     return found
@@ -172,16 +159,6 @@ def _sources(notebook: str) -> list[tuple[str, str]]:
 
 def _joined(source: Any) -> str:
     return source if isinstance(source, str) else "".join(source)
-
-
-def _flagged(flag: str, sources: Mapping[str, str]) -> Flagged:
-    match = _FLAG.fullmatch(flag)
-    if match is None:
-        return Flagged("", 0, "other", flag[:_LONGEST_LINE], "")
-    lines = sources.get(match["cell"], "").split("\n")
-    number = int(match["line"])
-    code = lines[number - 1].strip() if 0 < number <= len(lines) else ""
-    return Flagged(match["cell"], number, match["kind"], match["text"][:_LONGEST_LINE], code[:_LONGEST_LINE])
 
 
 def _known(root: Path, assignment: Assignment) -> dict[str, tuple[str, ...]]:

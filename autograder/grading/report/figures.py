@@ -8,8 +8,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
+from autograder.grading.flags import is_own_cell
 from autograder.grading.report.collect import ClassWork, Work, exercise_title
 from autograder.grading.results import ExerciseResult
+
+#: Rows of the table of slow cells.
+MOST_CELLS = 12
 
 #: Bars of the histogram of marks: tenths of all points.
 BINS = 10
@@ -78,6 +82,17 @@ class StudentFigures:
     last: float
     flags: int
     seconds: float
+
+
+@dataclass(frozen=True)
+class CellFigures:
+    """How long one cell of the notebook ran, in seconds; "own cells" are those that students added, taken together."""
+
+    cell: str
+    students: int
+    median_seconds: float
+    slowest_seconds: float
+    slowest_student: str
 
 
 @dataclass(frozen=True)
@@ -178,6 +193,23 @@ def _counted(names: Iterable[tuple[str, str]]) -> tuple[Named, ...]:
     return tuple(
         Named(id, title, count) for (id, title), count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     )
+
+
+def slowest_cells(work: ClassWork) -> list[CellFigures]:
+    """The cells that have kept somebody's grading longest, the slowest first; checks are not among them."""
+    found: dict[str, list[tuple[float, str]]] = {}
+    for one in work.works:
+        mine: dict[str, float] = {}
+        for name, seconds in one.cell_seconds.items():
+            cell = "own cells" if is_own_cell(name) else name
+            mine[cell] = mine.get(cell, 0.0) + seconds
+        for cell, seconds in mine.items():
+            found.setdefault(cell, []).append((seconds, one.student))
+    rows = [
+        CellFigures(cell, len(times), median(seconds for seconds, _ in times), *max(times))
+        for cell, times in found.items()
+    ]
+    return sorted(rows, key=lambda row: (-row.slowest_seconds, row.cell))[:MOST_CELLS]
 
 
 def students(work: ClassWork) -> list[StudentFigures]:

@@ -46,11 +46,11 @@ def _page(template: str, **values: Any) -> str:
 
 
 def _totals(report: Report) -> Any:
-    """The chart of all points over several assignments."""
+    """The chart of all points over several assignments and its numbers; nothing for a single one."""
     if not report.totals:
-        return ""
+        return None
     bins = binned((one.points for one in report.totals), report.totals[0].max_points)
-    return _histogram("all-marks", bins, "Marks over all assignments")
+    return {"chart": _histogram("all-marks", bins, "Marks over all assignments"), "counts": bins}
 
 
 def marks_chart(one: AssignmentReport) -> Any:
