@@ -1,4 +1,4 @@
-"""The command line: `autograder build`, `grade`, `feedback`, `report`, `audit`, `exercises`, `demo`, `doctor`."""
+"""The command line: `autograder build`, `grade`, `feedback`, `report`, `export`, `audit`, `exercises`, `demo`, `doctor`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from autograder.cli_common import ENVIRONMENT, NEEDS_ATTENTION, course_here, fail
+from autograder.cli_export import export
 from autograder.exercise import REGISTRY, CodeExercise, UnknownExercise
 
 app = typer.Typer(
@@ -23,25 +25,8 @@ app = typer.Typer(
     "3 the machine lacks something.",
 )
 console = Console()
-NEEDS_ATTENTION, WRONG_USE, ENVIRONMENT = 1, 2, 3
-
 Engine = Literal["fork", "kernel"]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-
-
-def fail(message: str, code: int = WRONG_USE) -> NoReturn:
-    """One clear line on stderr, and out."""
-    Console(stderr=True).print(f"[bold red]autograder:[/] {message}", highlight=False)
-    raise typer.Exit(code)
-
-
-def _root() -> Path:
-    from autograder.publish.release import BuildError, course_root
-
-    try:
-        return course_root()
-    except BuildError as error:
-        fail(str(error))
 
 
 @app.command()
@@ -58,7 +43,7 @@ def build(
     from autograder.publish.release import BuildError, drifted
     from autograder.publish.release import build as build_all
 
-    root = _root()
+    root = course_here()
     try:
         if check:
             stale = drifted(root)
@@ -322,6 +307,9 @@ def report(
         console.print(leaderboard.resolve(), soft_wrap=True)
 
 
+app.command()(export)
+
+
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Option(help="Where the sample course is made.")] = Path(".demo"),
@@ -334,7 +322,7 @@ def demo(
     from autograder.publish import demo as demonstration
     from autograder.publish.convert import ConvertError
 
-    root, start, results = _root(), time.monotonic(), []
+    root, start, results = course_here(), time.monotonic(), []
     target = folder if folder.is_absolute() else root / folder
     try:
         with _progress() as progress:

@@ -67,10 +67,23 @@ def read_manifest(path: Path) -> Manifest:
         raise ValueError(f"{path}: {error}") from None
 
 
+def manifest_file() -> Path:
+    """Where this course's manifest lies. Raises FileNotFoundError."""
+    for place in _PLACES:
+        if place.is_file():
+            return place
+    raise FileNotFoundError("course/course.toml is missing: this is not a whole checkout or installation of the course")
+
+
 @cache
 def manifest() -> Manifest:
     """This course's manifest."""
-    for place in _PLACES:
-        if place.is_file():
-            return read_manifest(place)
-    raise FileNotFoundError("course/course.toml is missing: this is not a whole checkout or installation of the course")
+    return read_manifest(manifest_file())
+
+
+def title_of(name: str) -> str:
+    """A notebook's title; the name itself where the course has no such notebook."""
+    try:
+        return manifest().notebook(name).title
+    except (KeyError, FileNotFoundError):
+        return name

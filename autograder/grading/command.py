@@ -71,7 +71,7 @@ def hand_out(root: Path, names: Sequence[str]) -> Iterator[Path]:
     """Write every enrolled student's own notebooks; yields the files. Raises GradingError when nobody is enrolled."""
     course = course_at(root)
     with open_gradebook(course.gradebook, course.course_id) as book:
-        students = book.students()
+        students = [student.id for student in book.students()]
     if not students:
         raise GradingError("the gradebook has no students: nbgrader db student import students.csv enrols them")
     handed = HandedOut(root)

@@ -11,8 +11,9 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from logging import CRITICAL, Logger
+from pathlib import Path
 from typing import Any, Protocol
 
 from nbformat import NotebookNode
@@ -62,13 +63,52 @@ class Review:
 class Standing:
     """One submission as the gradebook has it. `points` by grade id, None where a human still has to decide.
 
-    `waits`: is a human asked to look, also again, after a change? `late`: by how many seconds.
+    `waits`: is a human asked to look, also again, after a change? `late`: by how many seconds. `penalty`: points taken
+    off for that. `graded`: False for a row that only holds an extension. `submitted`: when, in UTC, where that is known.
     """
 
     points: Mapping[str, float | None]
     waits: bool
     late: float
     penalty: float
+    graded: bool = True
+    submitted: datetime | None = None
+    extension: timedelta | None = None
+
+    @property
+    def raw(self) -> float:
+        """Points so far, before the late penalty: nbgrader's score."""
+        return sum(points or 0.0 for points in self.points.values())
+
+    @property
+    def score(self) -> float:
+        """Points so far, as nbgrader exports them."""
+        return max(self.raw - self.penalty, 0.0)
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """A student as the gradebook has them; "" for what it does not know."""
+
+    id: str
+    first_name: str = ""
+    last_name: str = ""
+    email: str = ""
+    lms_user_id: str = ""
+
+
+@dataclass(frozen=True)
+class Announced:
+    """An assignment of the gradebook. `due`: in UTC, without extensions. `points`: the most of each graded cell, by grade
+    id, in no order."""
+
+    name: str
+    due: datetime | None
+    points: Mapping[str, float]
+
+    @property
+    def max_score(self) -> float:
+        return sum(self.points.values())
 
 
 @dataclass(frozen=True)
@@ -89,9 +129,23 @@ class Book:
         self._late = late or LateSubmissionPlugin(log=_QUIET)
         self._known: dict[tuple[str, int], tuple[_Cells, NotebookNode]] = {}
 
-    def students(self) -> list[str]:
-        """The ids of all who are enrolled."""
-        return sorted(student.id for student in self._gradebook.students)
+    def students(self) -> list[Enrolled]:
+        """All who are enrolled, in order of their ids."""
+        known = api.Student
+        columns = (known.id, known.first_name, known.last_name, known.email, known.lms_user_id)
+        with self._clear():
+            return sorted((Enrolled(*(text or "" for text in row)) for row in self._db.query(*columns)), key=_by_id)
+
+    def assignments(self) -> list[Announced]:
+        """All assignments that the gradebook knows, in its own order: by due date, then by name."""
+        with self._clear():
+            found = [(one.id, one.name, one.duedate) for one in self._gradebook.assignments]
+            points: dict[str, dict[str, float]] = {}
+            for kind in (api.GradeCell, api.TaskCell):
+                cells = self._db.query(api.Notebook.assignment_id, kind.name, kind.max_score)
+                for assignment, name, most in cells.join(api.Notebook, api.Notebook.id == kind.notebook_id):
+                    points.setdefault(assignment, {})[name] = float(most)
+        return [Announced(name, due, points.get(key, {})) for key, name, due in found]
 
     def write(
         self,
@@ -140,16 +194,19 @@ class Book:
         """Every submission of an assignment, by student: manual scores before automatic ones, extra credit added."""
         columns = (api.BaseCell.name, api.Grade.auto_score, api.Grade.manual_score, api.Grade.extra_credit)
         with self._clear():
-            grades = self._db.query(api.Grade.notebook_id, *columns, api.Grade.needs_manual_grade)
+            grades = self._db.query(api.SubmittedNotebook.assignment_id, *columns, api.Grade.needs_manual_grade)
+            grades = grades.join(api.Grade, api.Grade.notebook_id == api.SubmittedNotebook.id)
             grades = grades.join(api.BaseCell, api.BaseCell.id == api.Grade.cell_id)
-            grades = grades.join(api.SubmittedNotebook, api.SubmittedNotebook.id == api.Grade.notebook_id)
-            grades = grades.join(api.SubmittedAssignment).join(api.Assignment).filter(api.Assignment.name == assignment)
+            grades = grades.join(
+                api.SubmittedAssignment, api.SubmittedAssignment.id == api.SubmittedNotebook.assignment_id
+            )
+            grades = grades.join(api.Assignment).filter(api.Assignment.name == assignment)
             rows: dict[str, list[Any]] = {}
-            for notebook, *grade in grades:
-                rows.setdefault(notebook, []).append(grade)
-            notebooks = self._db.query(api.SubmittedNotebook).join(api.SubmittedAssignment)
-            notebooks = notebooks.join(api.Assignment).filter(api.Assignment.name == assignment)
-            found = {one.assignment.student_id: _standing(one, rows.get(one.id, ())) for one in notebooks}
+            for submission, *grade in grades:
+                rows.setdefault(submission, []).append(grade)
+            submissions = self._db.query(api.SubmittedAssignment).join(api.Assignment)
+            submissions = submissions.filter(api.Assignment.name == assignment)
+            found = {one.student_id: _standing(one, rows.get(one.id, ())) for one in submissions}
         self._db.expunge_all()
         return found
 
@@ -322,6 +379,21 @@ def open_gradebook(url: str, course: str = "default_course", late: Any = None) -
         gradebook.engine.dispose()
 
 
+def is_there(url: str) -> bool:
+    """Is there a gradebook at this address? (Opening one that is a file would make it.)"""
+    file = url.removeprefix("sqlite:///")
+    return file == url or Path(file).is_file()
+
+
+@contextmanager
+def existing_gradebook(url: str, course: str = "default_course") -> Iterator[Book]:
+    """A gradebook to be read. Raises GradebookError when there is none."""
+    if not is_there(url):
+        raise GradebookError(f"there is no gradebook at {url}: run autograder grade first, or say --course")
+    with open_gradebook(url, course) as book:
+        yield book
+
+
 def write_gradebook(
     gradebook_url: str,
     release: Release,
@@ -374,16 +446,21 @@ def _set_grade(grade: Any, auto_score: float | None, changed: bool) -> None:
     grade.needs_manual_grade = reviewed or auto_score is None
 
 
-def _standing(notebook: Any, grades: Iterable[Any]) -> Standing:
+def _standing(submission: Any, grades: Iterable[Any]) -> Standing:
     points: dict[str, float | None] = {}
-    waits = False
+    waits = graded = False
     for name, auto, manual, extra, needs in grades:
         score = manual if manual is not None else auto
         points[name] = None if score is None else score + (extra or 0.0)
         waits = waits or bool(needs) or score is None
-    submission = notebook.assignment
+        graded = graded or bool(needs) or score is not None
     late = submission.total_seconds_late if submission.assignment.duedate is not None else 0.0
-    return Standing(points, waits, late, float(notebook.late_submission_penalty or 0.0))
+    penalty = float(submission.late_submission_penalty or 0.0)
+    return Standing(points, waits and graded, late, penalty, graded, submission.timestamp, submission.extension)
+
+
+def _by_id(student: Enrolled) -> str:
+    return student.id
 
 
 def _score(grade: Any) -> float:

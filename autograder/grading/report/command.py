@@ -8,8 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from autograder.grading.engine import Course, GradingError
+from autograder.grading.private import write_private
 from autograder.grading.report.build import Report, make_report
-from autograder.grading.report.page import leaderboard_page, report_page, write_private
+from autograder.grading.report.page import leaderboard_page, report_page
 from autograder.grading.start import PRIVATE
 
 #: The page's place in a course: beside the store, where nothing is ever committed or handed out.

@@ -60,12 +60,17 @@ def score_of(one: ExerciseResult) -> float | None:
     return float(score)
 
 
+def declines(source: str) -> bool:
+    """Does a solution cell say that its author wants to be on no leaderboard?"""
+    return _NO.search(source) is not None
+
+
 def _scores(work: ClassWork, exercise_id: str) -> tuple[dict[str, float], int]:
     scores, left_out = {}, 0
     for one in work.works:
         row = next((row for row in one.exercises if row.exercise_id == exercise_id), None)
         score = score_of(row) if row else None
-        if score is not None and _NO.search(one.sources.get(exercise_id, "")):
+        if score is not None and declines(one.sources.get(exercise_id, "")):
             left_out += 1
         elif score is not None:
             scores[one.student] = score

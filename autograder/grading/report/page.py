@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -36,20 +35,6 @@ def report_page(report: Report) -> str:
 def leaderboard_page(boards: Sequence[Board], title: str) -> str:
     """The class's page. Raises nothing; give it boards with pseudonyms."""
     return _page("leaderboard.html", boards=boards, title=title)
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, at once. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)  # an old one may be open to others
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(text.encode("utf-8", "replace"))
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _page(template: str, **values: Any) -> str:
