@@ -16,7 +16,9 @@ from rich.table import Table
 
 from autograder.cli_common import ENVIRONMENT, NEEDS_ATTENTION, course_here, fail
 from autograder.cli_export import export
+from autograder.cli_extend import extend
 from autograder.exercise import REGISTRY, CodeExercise, UnknownExercise
+from autograder.manifest import Keep
 
 app = typer.Typer(
     add_completion=False,
@@ -211,6 +213,9 @@ def grade(
     engine: Annotated[
         Engine, typer.Option(help="Run cells in forks of one process, or each in a Jupyter kernel.")
     ] = "fork",
+    keep: Annotated[
+        Keep | None, typer.Option(help="Which of a student's attempts counts; as course.toml says without.")
+    ] = None,
     audit: Annotated[
         str, typer.Option(help="Grade this part, such as 2%, in a Jupyter kernel too; stop if a mark differs.")
     ] = "0%",
@@ -221,6 +226,7 @@ def grade(
 ) -> None:
     """Grade a class outside the students' kernels, sandboxed; unchanged submissions are skipped."""
     from autograder.grading.start import started
+    from autograder.manifest import manifest
 
     root, part = course.resolve(), _part(audit)
     if not (root / "release" / assignment).is_dir():
@@ -229,7 +235,14 @@ def grade(
         from autograder.grading import command
         from autograder.grading.engine import Options
 
-        options = Options(force=force, trust_students=trust_students, way=engine, audit=part, zygote=zygote)
+        options = Options(
+            keep=keep or manifest().keep,
+            force=force,
+            trust_students=trust_students,
+            way=engine,
+            audit=part,
+            zygote=zygote,
+        )
         if jobs:
             options = replace(options, jobs=jobs)
         try:
@@ -308,6 +321,7 @@ def report(
 
 
 app.command()(export)
+app.command()(extend)
 
 
 @app.command()

@@ -24,7 +24,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from autograder.grading.results import ExerciseResult, SubmissionResult
 from autograder.publish.convert import scripts_on_path
 
-_QUIET = Logger("autograder.gradebook", level=CRITICAL)
+QUIET = Logger("autograder.gradebook", level=CRITICAL)
 NO_RESPONSE = "No response."  # nbgrader's words for an answer that was not touched
 
 
@@ -126,7 +126,7 @@ class Book:
 
     def __init__(self, gradebook: Any, late: Any = None) -> None:
         self._gradebook, self._db = gradebook, gradebook.db
-        self._late = late or LateSubmissionPlugin(log=_QUIET)
+        self._late = late or LateSubmissionPlugin(log=QUIET)
         self._known: dict[tuple[str, int], tuple[_Cells, NotebookNode]] = {}
 
     def students(self) -> list[Enrolled]:
@@ -154,13 +154,15 @@ class Book:
         timestamp: datetime | None = None,
         rebuilt: NotebookNode | None = None,
         changed: bool = True,
+        counted: datetime | None = None,
     ) -> None:
         """Write a result in one transaction; scores of an earlier attempt are replaced.
 
         `timestamp`: when it was submitted (None: what the gradebook has stays). `rebuilt`: the graded notebook; with it
         untouched answers get nbgrader's 0 points and "No response.", without it written work waits where the result
         says so. `changed=False`: a regrade of the same submission, whose reviews humans need not look at again; after
-        a change nbgrader asks them to, and so does this.
+        a change nbgrader asks them to, and so does this. `counted`: when the attempt that counts was handed in, where that
+        is not the one of `timestamp`; the late penalty goes by it.
 
         Raises GradebookError; nothing is written then.
         """
@@ -172,9 +174,19 @@ class Book:
             for one in rows:
                 _set_grade(grades[cells.grades[one.grade_id]], _auto_score(one, rebuilt), changed)
             self._comment(notebook, cells, rebuilt)
-            self._penalise(notebook, list(grades.values()))
+            self._penalise(notebook, list(grades.values()), counted)
             self._db.commit()
         self._db.expunge_all()  # memory stays flat over a class of thousands
+
+    def penalty(self, assignment: str, student: str, score: float, when: datetime | None) -> float:
+        """The points that `score`, handed in at `when` (UTC), would lose for being late."""
+        with self._clear():
+            found = self._db.query(api.Assignment).filter_by(name=assignment).one_or_none()
+            if found is None or found.duedate is None or when is None:
+                return 0.0
+            submission = self._only(api.SubmittedAssignment, assignment_id=found.id, student_id=student)
+            due = submission.duedate if submission is not None else found.duedate
+            return self._penalty(student, score, utils.parse_utc(when), due) or 0.0
 
     def review(self, release: Release, student: str) -> Review:
         """What humans entered for a student's submission, for the feedback. Empty when there is no submission."""
@@ -352,16 +364,26 @@ class Book:
                 row = comments[cells.solutions[cell.metadata.nbgrader.grade_id]]
                 row.auto_comment = NO_RESPONSE if untouched(cell) else None
 
-    def _penalise(self, notebook: Any, grades: list[Any]) -> None:
-        """nbgrader's AssignLatePenalties: the plug-in decides, within 0 and the score."""
+    def _penalise(self, notebook: Any, grades: list[Any], counted: datetime | None) -> None:
         submission = self._only(api.SubmittedAssignment, id=notebook.assignment_id)
-        notebook.late_submission_penalty = None
-        if submission.assignment.duedate is None or submission.total_seconds_late <= 0:
-            return
         score = sum(_score(grade) for grade in grades)
-        penalty = self._late.late_submission_penalty(submission.student_id, score, submission.total_seconds_late)
-        if penalty is not None:
-            notebook.late_submission_penalty = min(max(float(penalty), 0.0), score)
+        when = submission.timestamp if counted is None else utils.parse_utc(counted)
+        notebook.late_submission_penalty = self._penalty(
+            submission.student_id, score, when, submission.duedate if submission.assignment.duedate else None
+        )
+
+    def _penalty(self, student: str, score: float, when: datetime | None, due: datetime | None) -> float | None:
+        """nbgrader's AssignLatePenalties: the plug-in decides, within 0 and the score. Times are UTC without saying so."""
+        if when is None or due is None or when <= due:
+            return None
+        try:
+            penalty = self._late.late_submission_penalty(student, score, (when - due).total_seconds())
+            return None if penalty is None else min(max(float(penalty), 0.0), score)
+        except Exception as error:  # a plug-in of somebody's own
+            name = type(self._late).__name__
+            raise GradebookError(
+                f"the late penalty {name} fails for {student}: {type(error).__name__}: {error}"
+            ) from error
 
 
 @contextmanager

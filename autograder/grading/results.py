@@ -35,7 +35,7 @@ class SubmissionResult:
     `digest`: of what was graded (`submission.Submission.digest`). `release`: of the release it was graded against.
     `outputs`: cell id → nbformat outputs of the cells that were run. `notes`: what the student should know (a cell that
     was ignored, a file that was not followed). `flags`: what the instructor should look at. `rung`: the sandbox.
-    `versions`: of Python and torch.
+    `versions`: of Python and torch. `submitted`: when it was handed in (ISO 8601, UTC), "" where that is not known.
     """
 
     student: str
@@ -52,6 +52,7 @@ class SubmissionResult:
     cpu_seconds: float = 0.0
     peak_mb: float = 0.0
     versions: Mapping[str, str] = field(default_factory=dict)
+    submitted: str = ""
 
     @property
     def points(self) -> float:
