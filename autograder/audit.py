@@ -16,6 +16,7 @@ import numpy as np
 from autograder.diagnose import diagnose, variant_evidence
 from autograder.evidence import Array, Evidence, collecting, gather
 from autograder.exercise import REGISTRY, Case, CodeExercise
+from autograder.manifest import module_of
 from autograder.verdict import (
     INFINITE,
     Verdict,
@@ -90,7 +91,7 @@ def audit(exercise: CodeExercise, seeds: Sequence[int] = (1, 2, 3)) -> Audit:
 
 def answers(exercise: CodeExercise, table: str) -> Any:
     """`ACCEPTED` or `MUTANTS` of an exercise; empty when there are none."""
-    module = import_module(f"autograder.answers.{exercise.notebook[3:]}")
+    module = import_module(f"autograder.answers.{module_of(exercise.notebook)}")
     return getattr(module, table).get(exercise.id, {} if table == "ACCEPTED" else ())
 
 

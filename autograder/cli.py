@@ -17,6 +17,7 @@ from rich.table import Table
 from autograder.cli_common import ENVIRONMENT, NEEDS_ATTENTION, course_here, fail
 from autograder.cli_export import export
 from autograder.cli_extend import extend
+from autograder.cli_new import new_assignment
 from autograder.exercise import REGISTRY, CodeExercise, UnknownExercise
 from autograder.manifest import Keep
 
@@ -322,6 +323,7 @@ def report(
 
 app.command()(export)
 app.command()(extend)
+app.command()(new_assignment)
 
 
 @app.command()

@@ -92,6 +92,12 @@ def manifest() -> Manifest:
     return read_manifest(manifest_file())
 
 
+def module_of(name: str) -> str:
+    """What a notebook's modules in `autograder.exercises` and `autograder.answers` are called: its name without the
+    number."""
+    return name[3:]
+
+
 def title_of(name: str) -> str:
     """A notebook's title; the name itself where the course has no such notebook."""
     try:
