@@ -6,6 +6,7 @@ the course knows the notebook, comes last.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import keyword
 import os
@@ -137,9 +138,10 @@ def _write(files: Mapping[Path, str]) -> None:
             os.replace(_beside(path), path)
     except BaseException as error:
         for path in (*map(_beside, files), *new):
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink()
         for folder in folders:
-            if folder.exists():
+            with contextlib.suppress(OSError):
                 folder.rmdir()
         if isinstance(error, OSError):
             raise RefusedError(f"{error.filename} cannot be written: {error.strerror}") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import stat
 import subprocess
 import zipfile
@@ -164,6 +165,18 @@ def test_negative_numbers_stay_numbers_in_every_cell_that_is_one() -> None:
         assert safe_cell(name) == f"'{name}"
     for name in ("Ada", "", "O'Neil", "a=b", "Jean-Luc"):
         assert safe_cell(name) == name
+
+
+def test_a_pipe_or_a_device_is_written_to_and_not_replaced(place: Course, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert export(place, "--output", str(pipe)).exit_code == 0
+        assert os.read(reading, 10) == b"assignment"
+    finally:
+        os.close(reading)
+    assert pipe.is_fifo()
 
 
 def test_only_their_owner_can_read_marks_and_waiting_work_is_told(place: Course) -> None:
