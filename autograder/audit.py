@@ -18,6 +18,7 @@ from autograder.devices import Device, moved, on_device
 from autograder.diagnose import Diagnosis, compatible_pairs, diagnose, variant_evidence
 from autograder.evidence import Array, Evidence, collecting, gather
 from autograder.exercise import REGISTRY, Case, CodeExercise
+from autograder.manifest import module_of
 from autograder.verdict import (
     INFINITE,
     Verdict,
@@ -113,7 +114,7 @@ def movable(exercise: CodeExercise) -> bool:
 
 def answers(exercise: CodeExercise, table: str) -> Any:
     """`ACCEPTED` or `MUTANTS` of an exercise; empty when there are none."""
-    module = import_module(f"autograder.answers.{exercise.notebook[3:]}")
+    module = import_module(f"autograder.answers.{module_of(exercise.notebook)}")
     return getattr(module, table).get(exercise.id, {} if table == "ACCEPTED" else ())
 
 

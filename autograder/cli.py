@@ -1,4 +1,4 @@
-"""The command line: `autograder build`, `grade`, `feedback`, `report`, `audit`, `exercises`, `demo`, `doctor`."""
+"""The command line: `autograder build`, `grade`, `feedback`, `report`, `export`, `audit`, `exercises`, `demo`, `doctor`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from autograder.cli_common import ENVIRONMENT, NEEDS_ATTENTION, course_here, fail
+from autograder.cli_export import export
+from autograder.cli_extend import extend
+from autograder.cli_new import new_assignment
 from autograder.devices import Device
 from autograder.exercise import REGISTRY, CodeExercise, UnknownExercise
+from autograder.manifest import Keep
 
 app = typer.Typer(
     add_completion=False,
@@ -25,28 +30,11 @@ app = typer.Typer(
     "3 the machine lacks something.",
 )
 console = Console()
-NEEDS_ATTENTION, WRONG_USE, ENVIRONMENT = 1, 2, 3
-
 Engine = Literal["fork", "kernel"]
 OnDevice = Annotated[
     Device, typer.Option(help="Play the cases there: cuda, or pretend, a counted GPU that any machine has.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-
-
-def fail(message: str, code: int = WRONG_USE) -> NoReturn:
-    """One clear line on stderr, and out."""
-    Console(stderr=True).print(f"[bold red]autograder:[/] {message}", highlight=False)
-    raise typer.Exit(code)
-
-
-def _root() -> Path:
-    from autograder.publish.release import BuildError, course_root
-
-    try:
-        return course_root()
-    except BuildError as error:
-        fail(str(error))
 
 
 @app.command()
@@ -63,7 +51,7 @@ def build(
     from autograder.publish.release import BuildError, drifted
     from autograder.publish.release import build as build_all
 
-    root = _root()
+    root = course_here()
     try:
         if check:
             stale = drifted(root)
@@ -302,6 +290,9 @@ def grade(
     engine: Annotated[
         Engine, typer.Option(help="Run cells in forks of one process, or each in a Jupyter kernel.")
     ] = "fork",
+    keep: Annotated[
+        Keep | None, typer.Option(help="Which of a student's attempts counts; as course.toml says without.")
+    ] = None,
     audit: Annotated[
         str, typer.Option(help="Grade this part, such as 2%, in a Jupyter kernel too; stop if a mark differs.")
     ] = "0%",
@@ -313,6 +304,7 @@ def grade(
 ) -> None:
     """Grade a class outside the students' kernels, sandboxed; unchanged submissions are skipped."""
     from autograder.grading.start import started
+    from autograder.manifest import manifest
 
     root, part = course.resolve(), _part(audit)
     if not (root / "release" / assignment).is_dir():
@@ -323,6 +315,7 @@ def grade(
         from autograder.grading.engine import Options
 
         options = Options(
+            keep=keep or manifest().keep,
             force=force,
             trust_students=trust_students,
             way=engine,
@@ -407,6 +400,11 @@ def report(
         console.print(leaderboard.resolve(), soft_wrap=True)
 
 
+app.command()(export)
+app.command()(extend)
+app.command()(new_assignment)
+
+
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Option(help="Where the sample course is made.")] = Path(".demo"),
@@ -419,7 +417,7 @@ def demo(
     from autograder.publish import demo as demonstration
     from autograder.publish.convert import ConvertError
 
-    root, start, results = _root(), time.monotonic(), []
+    root, start, results = course_here(), time.monotonic(), []
     target = folder if folder.is_absolute() else root / folder
     try:
         with _progress() as progress:

@@ -27,12 +27,6 @@ Kind = Literal[
     "written",
 ]
 
-#: One module per notebook under `autograder.exercises`, in course order; each defines `EXERCISES`, a tuple.
-MODULES = (
-    *("start_here", "minibatching", "ema_bias_correction", "momentum_equivalence", "rmsprop", "adam_adamw"),
-    *("schedulers", "loss_landscapes", "large_batch_scaling", "capstone"),
-)
-
 #: Widest relative deviation at which two trajectories count as the same, by dtype: several times the worst that right
 #: implementations differ by over 200 seeds and two thread counts (`benchmarks/tolerances.py`). Wrong ones are told apart
 #: by the float64 cases, where the nearest is many thousand tolerances away; low precision only has to work.
@@ -238,9 +232,13 @@ class UnknownExercise(KeyError):
 
 @cache
 def _load() -> Mapping[str, Exercise]:
+    """The manifest's notebooks, in its order: each has a module under `autograder.exercises` that defines `EXERCISES`."""
+    # not at the top: where student code runs there is only an excerpt of this module
+    from autograder.manifest import manifest, module_of
+
     exercises: dict[str, Exercise] = {}
-    for name in MODULES:
-        for exercise in import_module(f"autograder.exercises.{name}").EXERCISES:
+    for notebook in manifest().notebooks:
+        for exercise in import_module(f"autograder.exercises.{module_of(notebook.name)}").EXERCISES:
             if exercise.id in exercises:
                 raise ValueError(f"two exercises are called {exercise.id!r}")
             exercises[exercise.id] = exercise

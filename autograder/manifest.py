@@ -6,10 +6,13 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Literal, cast, get_args
 
 #: A checkout has the manifest in `course/`; an installed package carries a copy.
 _HERE = Path(__file__).resolve().parent
 _PLACES = (_HERE.parent / "course" / "course.toml", _HERE / "course.toml")
+#: Which of a student's attempts counts.
+Keep = Literal["last", "best"]
 PLACEHOLDER = "OWNER/REPOSITORY"
 
 
@@ -30,6 +33,7 @@ class Manifest:
     branch: str
     worked_solutions: bool
     notebooks: tuple[Notebook, ...]
+    keep: Keep = "last"
 
     @property
     def has_address(self) -> bool:
@@ -60,17 +64,43 @@ def read_manifest(path: Path) -> Manifest:
             course["branch"],
             bool(course["worked_solutions"]),
             notebooks,
+            _keep(course.get("keep", "last")),
         )
     except KeyError as error:
         raise ValueError(f"{path}: the entry {error} is missing") from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def _keep(value: object) -> Keep:
+    if value not in get_args(Keep):
+        raise ValueError(f"keep has to be one of {', '.join(get_args(Keep))}, not {value!r}")
+    return cast(Keep, value)
+
+
+def manifest_file() -> Path:
+    """Where this course's manifest lies. Raises FileNotFoundError."""
+    for place in _PLACES:
+        if place.is_file():
+            return place
+    raise FileNotFoundError("course/course.toml is missing: this is not a whole checkout or installation of the course")
 
 
 @cache
 def manifest() -> Manifest:
     """This course's manifest."""
-    for place in _PLACES:
-        if place.is_file():
-            return read_manifest(place)
-    raise FileNotFoundError("course/course.toml is missing: this is not a whole checkout or installation of the course")
+    return read_manifest(manifest_file())
+
+
+def module_of(name: str) -> str:
+    """What a notebook's modules in `autograder.exercises` and `autograder.answers` are called: its name without the
+    number."""
+    return name[3:]
+
+
+def title_of(name: str) -> str:
+    """A notebook's title; the name itself where the course has no such notebook."""
+    try:
+        return manifest().notebook(name).title
+    except (KeyError, FileNotFoundError):
+        return name

@@ -7,11 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nbformat
 import pytest
 
+from autograder.grading.engine import STORE
+from autograder.grading.store import Store
 from autograder.publish.demo import ASSIGNMENT, Graded, run
 from autograder.publish.sample_class import blocks, read_class, submission
 
@@ -157,11 +160,27 @@ def test_release_fetch_submit_collect_grade_feedback_export(root: Path, tmp_path
     assert "the master weight is made anew" in pages[0].read_text(encoding="utf-8")
 
     shell.nbgrader("export", "--to", "grades.csv")
+    assert exported(shell) == [(student.total, 40.0)]
+
+    # handed in again: collected again, graded anew, and the first attempt stays in the store
+    nbformat.write(submission(notebook, {**student.answers, "adam.q1": "# exercise adam.q1\nq1 = 7.0"}), mine)
+    time.sleep(1)  # nbgrader tells submissions apart by the second
+    shell.nbgrader("submit", ASSIGNMENT, student=True)
+    shell.nbgrader("collect", ASSIGNMENT, "--update")
+    shell.nbgrader("autograde", ASSIGNMENT)
+    shell.nbgrader(
+        "export", "--to", "grades.csv", "--exporter=autograder.grading.export.nbgrader_exporters.MarksExporter"
+    )
+    assert exported(shell) == [(student.total - 1, 40.0)]
+    with Store(shell.course / STORE) as store:
+        (who,) = {one.student for one in store.history(ASSIGNMENT)}
+        assert [one.points for one in store.attempts(ASSIGNMENT, who)] == [student.total, student.total - 1]
+
+
+def exported(shell: Shell) -> list[tuple[float, float]]:
     with (shell.course / "grades.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [(float(row["score"]), float(row["max_score"])) for row in rows if row["assignment"] == ASSIGNMENT] == [
-        (student.total, 40.0)
-    ]
+    return [(float(row["score"]), float(row["max_score"])) for row in rows if row["assignment"] == ASSIGNMENT]
 
 
 # --- the sample class's own files -----------------------------------------------------------------------------------

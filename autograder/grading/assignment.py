@@ -53,6 +53,11 @@ class Assignment:
     cells: tuple[PlannedCell, ...]
     exercises: tuple[Exercise, ...]
 
+    @property
+    def solution_cells(self) -> dict[str, str]:
+        """Grade id of a solution cell → id of its exercise."""
+        return {cell.grade_id: cell.exercise_id for cell in self.cells if cell.kind == "solution"}
+
 
 def header_of(source: str) -> str:
     """The id in a cell's `# exercise <id>` line, "" without one. Only comments and magics may stand above it."""

@@ -21,6 +21,7 @@ from traitlets.config.loader import PyFileConfigLoader
 from autograder.grading.engine import Course, Event, GradingError, Options, grade_class
 from autograder.grading.gradebook import GradebookError, open_gradebook
 from autograder.grading.handed_out import HandedOut
+from autograder.grading.late import late_plugin
 from autograder.grading.pool import ZygoteError
 from autograder.grading.results import SubmissionResult
 from autograder.grading.secret import BadKey
@@ -58,20 +59,22 @@ class Report:
 
 
 def course_at(root: Path, gradebook: str | None = None) -> Course:
-    """The course in `root`, with the gradebook that its nbgrader_config.py names (or the one given)."""
+    """The course in `root`, with the gradebook that its nbgrader_config.py names (or the one given) and its rules for late
+    work."""
     config, file = Config(), root / "nbgrader_config.py"
     if file.is_file():
         config = PyFileConfigLoader(file.name, path=str(root)).load_config()
     config.CourseDirectory.root = str(root)
     folder = CourseDirectory(config=config)
-    return Course(root, gradebook or folder.db_url, folder.course_id or "default_course")
+    url, name = gradebook or folder.db_url, folder.course_id or "default_course"
+    return Course(root, url, name, late_plugin(config, root))
 
 
 def hand_out(root: Path, names: Sequence[str]) -> Iterator[Path]:
     """Write every enrolled student's own notebooks; yields the files. Raises GradingError when nobody is enrolled."""
     course = course_at(root)
     with open_gradebook(course.gradebook, course.course_id) as book:
-        students = book.students()
+        students = [student.id for student in book.students()]
     if not students:
         raise GradingError("the gradebook has no students: nbgrader db student import students.csv enrols them")
     handed = HandedOut(root)

@@ -14,7 +14,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import nbformat
 import torch
@@ -23,6 +23,7 @@ from autograder.devices import NoDevice, refuse_missing
 from autograder.diagnose import judged_variant
 from autograder.exercise import CodeExercise
 from autograder.grading.assignment import Assignment, read_assignment
+from autograder.grading.attempts import counting, handed_in, place_among
 from autograder.grading.autograded import companions, submitted_at, write_autograded
 from autograder.grading.conduct import Conductor, Settings
 from autograder.grading.feedback import write_feedback
@@ -39,6 +40,7 @@ from autograder.grading.start import PRIVATE, imported, private, started
 from autograder.grading.store import Attempt, Store
 from autograder.grading.submission import Submission, read_submission
 from autograder.grading.workers import Done, Job, Workers
+from autograder.manifest import Keep
 from autograder.verdict import expected_evidence, visible_cases
 
 STORE = f"{PRIVATE}/store.db"
@@ -50,11 +52,12 @@ class GradingError(Exception):
 
 @dataclass(frozen=True)
 class Course:
-    """Where things lie. `gradebook` is nbgrader's db_url."""
+    """Where things lie. `gradebook` is nbgrader's db_url. `late`: its plug-in for late submissions, None for its default."""
 
     root: Path
     gradebook: str
     course_id: str = "default_course"
+    late: Any = None
 
     def submitted(self, student: str, assignment: str) -> Path:
         return self.root / "submitted" / student / assignment
@@ -82,6 +85,7 @@ class Options:
 
     `way`: "kernel" runs the cells in a real Jupyter kernel, slowly. `audit`: the part of the submissions, from 0 to 1,
     that is graded both ways first.
+    `keep`: which of a student's attempts counts.
     `zygote`: a fork server that has been started already (`start.started`) and not been configured.
     """
 
@@ -90,6 +94,7 @@ class Options:
     trust_students: bool = False
     way: Way = "fork"
     audit: float = 0.0
+    keep: Keep = "last"
     settings: Settings = field(default_factory=Settings)
     zygote: Zygote | None = None
 
@@ -121,7 +126,7 @@ def grade_class(
         raise GradingError(f"nothing is submitted for {name} by {', '.join(missing)}")
     rung = _rung(options)
     _refuse_device(options)
-    with _opened(course, assignment, options.settings.engine) as files:
+    with opened(course, assignment, options.keep, options.settings.engine) as files:
         yield Event("start", total=len(chosen), rung=rung)
         yield from files.left_over()
         handed = HandedOut(course.root)
@@ -143,7 +148,7 @@ def write_feedback_again(course: Course, name: str, students: Sequence[str] = ()
     Yields the students. Raises GradingError for one whose work has not been graded.
     """
     assignment = read_assignment(course.root / "release", name)
-    with _opened(course, assignment) as files:
+    with opened(course, assignment) as files:
         for student in students or course.students(name):
             if not files.feedback(student):
                 raise GradingError(f"{student} has no grade for {name} yet: run autograder grade {name} {student}")
@@ -193,8 +198,7 @@ def _grade(
             if done.late and not done.job.patient:
                 yield Event("again", student)
             else:
-                files.record(done.result, done.notebook)
-                yield Event("graded", student, done.result)
+                yield Event("graded", student, files.record(done.result, done.notebook))
 
 
 def _through(workers: Workers, jobs: Sequence[Job]) -> Iterator[Done]:
@@ -229,9 +233,9 @@ def _audit(workers: Workers, files: Files, sample: Sequence[Submission]) -> Iter
                 "Look at that notebook; what it does depends on where it runs"
             )
     for student, by_way in found.items():
-        files.record(by_way["fork"].result, by_way["fork"].notebook)
+        shown = files.record(by_way["fork"].result, by_way["fork"].notebook)
         yield Event("audited", student)
-        yield Event("graded", student, by_way["fork"].result)
+        yield Event("graded", student, shown)
 
 
 @contextmanager
@@ -285,42 +289,73 @@ def _warm(assignment: Assignment, zygote: Zygote) -> None:
 class Files:
     """Store, gradebook and folders of one course and assignment."""
 
-    def __init__(self, course: Course, assignment: Assignment, store: Store, book: Book, engine: str) -> None:
+    def __init__(
+        self, course: Course, assignment: Assignment, store: Store, book: Book, keep: Keep, engine: str
+    ) -> None:
         self._course, self._assignment, self._store, self._book = course, assignment, store, book
-        self._engine = engine
+        self._keep, self._engine = keep, engine
 
     def known(self, submission: Submission) -> SubmissionResult | None:
-        """The result of an unchanged submission."""
-        name, release = self._assignment.name, self._assignment.digest
-        return self._store.done(name, submission.student, submission.digest, release, self._engine)
+        """The result that counts of a student whose submission is unchanged. It is published if another is shown."""
+        name, release, student = self._assignment.name, self._assignment.digest, submission.student
+        found = self._store.done(name, student, submission.digest, release, self._engine)
+        if found is None:
+            return None
+        counts, shown = self._counting(student), self._store.published(name, student)
+        if shown is None or counts.number != shown.number:
+            return self._publish(counts)
+        return found if self._keep == "last" else self._loaded(counts)[0]
 
     def left_over(self) -> Iterator[Event]:
         """Publish what a killed run has stored and not published."""
         for attempt in self._store.pending(self._assignment.name):
-            result, notebook = self._store.load(attempt)
-            self._publish(attempt.number, result, notebook)
-            yield Event("published", attempt.student, result)
+            yield Event("published", attempt.student, self._settle(attempt))
 
-    def record(self, result: SubmissionResult, notebook: str) -> None:
-        self._publish(self._store.record(result, notebook), result, notebook)
+    def record(self, result: SubmissionResult, notebook: str) -> SubmissionResult:
+        """Store an attempt and publish the one that counts; returns that one's result."""
+        when = submitted_at(companions(self._course.submitted(result.student, self._assignment.name)))
+        result = replace(result, submitted="" if when is None else when.isoformat())
+        self._store.record(result, notebook)
+        return self._settle(self._store.attempts(self._assignment.name, result.student)[-1])
 
-    def _publish(self, number: int, result: SubmissionResult, notebook: str) -> None:
-        assignment, student = self._assignment, result.student
+    def _settle(self, latest: Attempt) -> SubmissionResult:
+        """Publish what counts now that `latest` is there."""
+        return self._publish(self._counting(latest.student), latest)
+
+    def _counting(self, student: str) -> Attempt:
+        """The attempt that counts, of a student who has one."""
+        name = self._assignment.name
+        found = counting(self._store, name, student, self._keep, lambda *work: self._book.penalty(name, *work))
+        assert found is not None
+        return found
+
+    def _loaded(self, attempt: Attempt) -> tuple[SubmissionResult, str]:
+        """Result and notebook of the attempt that is shown; it says so where a later one is there."""
+        result, notebook = self._store.load(attempt)
+        place = place_among(attempt, self._store.attempts(attempt.assignment, attempt.student))
+        return (replace(result, notes=(place, *result.notes)) if place else result), notebook
+
+    def _publish(self, attempt: Attempt, latest: Attempt | None = None) -> SubmissionResult:
+        """Show an attempt; `latest` is settled by that, and not pending any more."""
+        assignment, student = self._assignment, attempt.student
+        result, notebook = self._loaded(attempt)
         rebuilt = nbformat.reads(notebook, as_version=4)
         earlier: Attempt | None = self._store.published(assignment.name, student)
         changed = earlier is None or earlier.digest != result.digest
         beside = companions(self._course.submitted(student, assignment.name))
-        self._book.write(assignment, result, submitted_at(beside), rebuilt, changed)
+        self._book.write(assignment, result, submitted_at(beside), rebuilt, changed, handed_in(result))
         write_autograded(self._folder("autograded", student), assignment.name, rebuilt, result, beside)
         self._write_feedback(result, rebuilt)
-        self._store.mark_published(assignment.name, student, number)
+        for number in {one.number: one for one in (latest or attempt, attempt)}:
+            self._store.mark_published(assignment.name, student, number)
+        return result
 
     def feedback(self, student: str) -> bool:
         """Write the page of what is published; False when nothing is."""
         attempt = self._store.published(self._assignment.name, student)
         if attempt is None:
             return False
-        result, notebook = self._store.load(attempt)
+        result, notebook = self._loaded(attempt)
         self._write_feedback(result, nbformat.reads(notebook, as_version=4))
         return True
 
@@ -345,8 +380,11 @@ class Files:
 
 
 @contextmanager
-def _opened(course: Course, assignment: Assignment, engine: str = "") -> Iterator[Files]:
+def opened(course: Course, assignment: Assignment, keep: Keep = "last", engine: str = "") -> Iterator[Files]:
     private(course.root)
-    with Store(course.root / STORE) as store, open_gradebook(course.gradebook, course.course_id) as book:
+    with (
+        Store(course.root / STORE) as store,
+        open_gradebook(course.gradebook, course.course_id, course.late) as book,
+    ):
         (course.root / STORE).chmod(0o600)
-        yield Files(course, assignment, store, book, engine)
+        yield Files(course, assignment, store, book, keep, engine)

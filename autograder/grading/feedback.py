@@ -39,7 +39,7 @@ from autograder.grading.formulas import drawn
 from autograder.grading.gradebook import HumanMark, Review, untouched
 from autograder.grading.outline import in_order
 from autograder.grading.results import ExerciseResult, SubmissionResult
-from autograder.manifest import manifest
+from autograder.manifest import title_of
 from autograder.render import BLUE, GREEN, VERMILLION, panel
 
 POLICY = (
@@ -47,15 +47,6 @@ POLICY = (
 )
 PARTLY = "#B87700"  # render's orange is too pale for a sign on white
 _MOST_ESCAPES = 2_000  # terminal colours in one output; nbconvert's conversion takes their number × the length
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
-
-
-def safe_cell(text: str) -> str:
-    """A text for a CSV cell that no spreadsheet takes for a formula: an apostrophe is put before one.
-
-    Also before the full-width forms of the signs, which some spreadsheets read alike.
-    """
-    return f"'{text}" if text.lstrip(" \n").startswith(_FORMULA_STARTS) else text
 
 
 # --- points ---------------------------------------------------------------------------------------------------------
@@ -144,7 +135,7 @@ def feedback_page(
         f"<main>{in_order(_cells(rebuilt, result, rows, review))}</main>",
         _footer(result),
     ]
-    title = escape(f"{_name(result.assignment)} · {result.student}")
+    title = escape(f"{title_of(result.assignment)} · {result.student}")
     head = (
         f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="referrer" content="no-referrer">'
@@ -171,13 +162,6 @@ def write_feedback(
     replace_folder(folder, {f"{name}.html": page, **(beside or {})})
 
 
-def _name(assignment: str) -> str:
-    try:
-        return manifest().notebook(assignment).title
-    except (KeyError, FileNotFoundError):
-        return assignment
-
-
 def _header(result: SubmissionResult, rows: list[_Row], review: Review) -> str:
     total = max(sum(row.points or 0.0 for row in rows) - review.late_penalty, 0.0)
     waiting = sum(row.one.max_points for row in rows if row.points is None)
@@ -189,7 +173,7 @@ def _header(result: SubmissionResult, rows: list[_Row], review: Review) -> str:
     share = min(100 * total / result.max_points, 100) if result.max_points else 0
     bar = f'<div class="ag-bar" aria-hidden="true"><div style="width:{share:.1f}%"></div></div>'
     return (
-        f'<header><p class="ag-over">Feedback for {escape(result.student)}</p><h1>{escape(_name(result.assignment))}</h1>'
+        f'<header><p class="ag-over">Feedback for {escape(result.student)}</p><h1>{escape(title_of(result.assignment))}</h1>'
         f'<p class="ag-total"><b>{total:g}</b> of {result.max_points:g} points</p>{bar}'
         f"{''.join(f'<p>{escape(line)}</p>' for line in lines)}</header>"
     )

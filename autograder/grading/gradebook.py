@@ -11,8 +11,9 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from logging import CRITICAL, Logger
+from pathlib import Path
 from typing import Any, Protocol
 
 from nbformat import NotebookNode
@@ -23,7 +24,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from autograder.grading.results import ExerciseResult, SubmissionResult
 from autograder.publish.convert import scripts_on_path
 
-_QUIET = Logger("autograder.gradebook", level=CRITICAL)
+QUIET = Logger("autograder.gradebook", level=CRITICAL)
 NO_RESPONSE = "No response."  # nbgrader's words for an answer that was not touched
 
 
@@ -62,13 +63,52 @@ class Review:
 class Standing:
     """One submission as the gradebook has it. `points` by grade id, None where a human still has to decide.
 
-    `waits`: is a human asked to look, also again, after a change? `late`: by how many seconds.
+    `waits`: is a human asked to look, also again, after a change? `late`: by how many seconds. `penalty`: points taken
+    off for that. `graded`: False for a row that only holds an extension. `submitted`: when, in UTC, where that is known.
     """
 
     points: Mapping[str, float | None]
     waits: bool
     late: float
     penalty: float
+    graded: bool = True
+    submitted: datetime | None = None
+    extension: timedelta | None = None
+
+    @property
+    def raw(self) -> float:
+        """Points so far, before the late penalty: nbgrader's score."""
+        return sum(points or 0.0 for points in self.points.values())
+
+    @property
+    def score(self) -> float:
+        """Points so far, as nbgrader exports them."""
+        return max(self.raw - self.penalty, 0.0)
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """A student as the gradebook has them; "" for what it does not know."""
+
+    id: str
+    first_name: str = ""
+    last_name: str = ""
+    email: str = ""
+    lms_user_id: str = ""
+
+
+@dataclass(frozen=True)
+class Announced:
+    """An assignment of the gradebook. `due`: in UTC, without extensions. `points`: the most of each graded cell, by grade
+    id, in no order."""
+
+    name: str
+    due: datetime | None
+    points: Mapping[str, float]
+
+    @property
+    def max_score(self) -> float:
+        return sum(self.points.values())
 
 
 @dataclass(frozen=True)
@@ -86,12 +126,26 @@ class Book:
 
     def __init__(self, gradebook: Any, late: Any = None) -> None:
         self._gradebook, self._db = gradebook, gradebook.db
-        self._late = late or LateSubmissionPlugin(log=_QUIET)
+        self._late = late or LateSubmissionPlugin(log=QUIET)
         self._known: dict[tuple[str, int], tuple[_Cells, NotebookNode]] = {}
 
-    def students(self) -> list[str]:
-        """The ids of all who are enrolled."""
-        return sorted(student.id for student in self._gradebook.students)
+    def students(self) -> list[Enrolled]:
+        """All who are enrolled, in order of their ids."""
+        known = api.Student
+        columns = (known.id, known.first_name, known.last_name, known.email, known.lms_user_id)
+        with self._clear():
+            return sorted((Enrolled(*(text or "" for text in row)) for row in self._db.query(*columns)), key=_by_id)
+
+    def assignments(self) -> list[Announced]:
+        """All assignments that the gradebook knows, in its own order: by due date, then by name."""
+        with self._clear():
+            found = [(one.id, one.name, one.duedate) for one in self._gradebook.assignments]
+            points: dict[str, dict[str, float]] = {}
+            for kind in (api.GradeCell, api.TaskCell):
+                cells = self._db.query(api.Notebook.assignment_id, kind.name, kind.max_score)
+                for assignment, name, most in cells.join(api.Notebook, api.Notebook.id == kind.notebook_id):
+                    points.setdefault(assignment, {})[name] = float(most)
+        return [Announced(name, due, points.get(key, {})) for key, name, due in found]
 
     def write(
         self,
@@ -100,14 +154,16 @@ class Book:
         timestamp: datetime | None = None,
         rebuilt: NotebookNode | None = None,
         changed: bool = True,
+        counted: datetime | None = None,
     ) -> None:
         """Write a result in one transaction; scores of an earlier attempt are replaced.
 
         `timestamp`: when it was submitted (None: what the gradebook has stays). `rebuilt`: the graded notebook; with it
         untouched answers get nbgrader's 0 points and "No response.", without it written work waits where the result
         says so. `changed=False`: a regrade of the same submission, whose reviews humans need not look at again; after
-        a change nbgrader asks them to, and so does this. A result with review flags also gets nbgrader's own flag, which
-        formgrader shows in its lists; it is never taken away, and not put back where a human took it away.
+        a change nbgrader asks them to, and so does this. `counted`: when the attempt that counts was handed in, where that
+        is not the one of `timestamp`; the late penalty goes by it. A result with review flags also gets nbgrader's own flag,
+        which formgrader shows in its lists; it is never taken away, and not put back where a human took it away.
 
         Raises GradebookError; nothing is written then.
         """
@@ -121,9 +177,19 @@ class Book:
             self._comment(notebook, cells, rebuilt)
             if result.flags and changed:
                 notebook.flagged = True
-            self._penalise(notebook, list(grades.values()))
+            self._penalise(notebook, list(grades.values()), counted)
             self._db.commit()
         self._db.expunge_all()  # memory stays flat over a class of thousands
+
+    def penalty(self, assignment: str, student: str, score: float, when: datetime | None) -> float:
+        """The points that `score`, handed in at `when` (UTC), would lose for being late."""
+        with self._clear():
+            found = self._db.query(api.Assignment).filter_by(name=assignment).one_or_none()
+            if found is None or found.duedate is None or when is None:
+                return 0.0
+            submission = self._only(api.SubmittedAssignment, assignment_id=found.id, student_id=student)
+            due = submission.duedate if submission is not None else found.duedate
+            return self._penalty(student, score, utils.parse_utc(when), due) or 0.0
 
     def review(self, release: Release, student: str) -> Review:
         """What humans entered for a student's submission, for the feedback. Empty when there is no submission."""
@@ -143,16 +209,19 @@ class Book:
         """Every submission of an assignment, by student: manual scores before automatic ones, extra credit added."""
         columns = (api.BaseCell.name, api.Grade.auto_score, api.Grade.manual_score, api.Grade.extra_credit)
         with self._clear():
-            grades = self._db.query(api.Grade.notebook_id, *columns, api.Grade.needs_manual_grade)
+            grades = self._db.query(api.SubmittedNotebook.assignment_id, *columns, api.Grade.needs_manual_grade)
+            grades = grades.join(api.Grade, api.Grade.notebook_id == api.SubmittedNotebook.id)
             grades = grades.join(api.BaseCell, api.BaseCell.id == api.Grade.cell_id)
-            grades = grades.join(api.SubmittedNotebook, api.SubmittedNotebook.id == api.Grade.notebook_id)
-            grades = grades.join(api.SubmittedAssignment).join(api.Assignment).filter(api.Assignment.name == assignment)
+            grades = grades.join(
+                api.SubmittedAssignment, api.SubmittedAssignment.id == api.SubmittedNotebook.assignment_id
+            )
+            grades = grades.join(api.Assignment).filter(api.Assignment.name == assignment)
             rows: dict[str, list[Any]] = {}
-            for notebook, *grade in grades:
-                rows.setdefault(notebook, []).append(grade)
-            notebooks = self._db.query(api.SubmittedNotebook).join(api.SubmittedAssignment)
-            notebooks = notebooks.join(api.Assignment).filter(api.Assignment.name == assignment)
-            found = {one.assignment.student_id: _standing(one, rows.get(one.id, ())) for one in notebooks}
+            for submission, *grade in grades:
+                rows.setdefault(submission, []).append(grade)
+            submissions = self._db.query(api.SubmittedAssignment).join(api.Assignment)
+            submissions = submissions.filter(api.Assignment.name == assignment)
+            found = {one.student_id: _standing(one, rows.get(one.id, ())) for one in submissions}
         self._db.expunge_all()
         return found
 
@@ -298,16 +367,26 @@ class Book:
                 row = comments[cells.solutions[cell.metadata.nbgrader.grade_id]]
                 row.auto_comment = NO_RESPONSE if untouched(cell) else None
 
-    def _penalise(self, notebook: Any, grades: list[Any]) -> None:
-        """nbgrader's AssignLatePenalties: the plug-in decides, within 0 and the score."""
+    def _penalise(self, notebook: Any, grades: list[Any], counted: datetime | None) -> None:
         submission = self._only(api.SubmittedAssignment, id=notebook.assignment_id)
-        notebook.late_submission_penalty = None
-        if submission.assignment.duedate is None or submission.total_seconds_late <= 0:
-            return
         score = sum(_score(grade) for grade in grades)
-        penalty = self._late.late_submission_penalty(submission.student_id, score, submission.total_seconds_late)
-        if penalty is not None:
-            notebook.late_submission_penalty = min(max(float(penalty), 0.0), score)
+        when = submission.timestamp if counted is None else utils.parse_utc(counted)
+        notebook.late_submission_penalty = self._penalty(
+            submission.student_id, score, when, submission.duedate if submission.assignment.duedate else None
+        )
+
+    def _penalty(self, student: str, score: float, when: datetime | None, due: datetime | None) -> float | None:
+        """nbgrader's AssignLatePenalties: the plug-in decides, within 0 and the score. Times are UTC without saying so."""
+        if when is None or due is None or when <= due:
+            return None
+        try:
+            penalty = self._late.late_submission_penalty(student, score, (when - due).total_seconds())
+            return None if penalty is None else min(max(float(penalty), 0.0), score)
+        except Exception as error:  # a plug-in of somebody's own
+            name = type(self._late).__name__
+            raise GradebookError(
+                f"the late penalty {name} fails for {student}: {type(error).__name__}: {error}"
+            ) from error
 
 
 @contextmanager
@@ -323,6 +402,21 @@ def open_gradebook(url: str, course: str = "default_course", late: Any = None) -
     finally:
         gradebook.close()
         gradebook.engine.dispose()
+
+
+def is_there(url: str) -> bool:
+    """Is there a gradebook at this address? (Opening one that is a file would make it.)"""
+    file = url.removeprefix("sqlite:///")
+    return file == url or Path(file).is_file()
+
+
+@contextmanager
+def existing_gradebook(url: str, course: str = "default_course") -> Iterator[Book]:
+    """A gradebook to be read. Raises GradebookError when there is none."""
+    if not is_there(url):
+        raise GradebookError(f"there is no gradebook at {url}: run autograder grade first, or say --course")
+    with open_gradebook(url, course) as book:
+        yield book
 
 
 def write_gradebook(
@@ -377,16 +471,21 @@ def _set_grade(grade: Any, auto_score: float | None, changed: bool) -> None:
     grade.needs_manual_grade = reviewed or auto_score is None
 
 
-def _standing(notebook: Any, grades: Iterable[Any]) -> Standing:
+def _standing(submission: Any, grades: Iterable[Any]) -> Standing:
     points: dict[str, float | None] = {}
-    waits = False
+    waits = graded = False
     for name, auto, manual, extra, needs in grades:
         score = manual if manual is not None else auto
         points[name] = None if score is None else score + (extra or 0.0)
         waits = waits or bool(needs) or score is None
-    submission = notebook.assignment
+        graded = graded or bool(needs) or score is not None
     late = submission.total_seconds_late if submission.assignment.duedate is not None else 0.0
-    return Standing(points, waits, late, float(notebook.late_submission_penalty or 0.0))
+    penalty = float(submission.late_submission_penalty or 0.0)
+    return Standing(points, waits and graded, late, penalty, graded, submission.timestamp, submission.extension)
+
+
+def _by_id(student: Enrolled) -> str:
+    return student.id
 
 
 def _score(grade: Any) -> float:

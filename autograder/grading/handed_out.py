@@ -51,6 +51,10 @@ class HandedOut:
                 "--per-student for every assignment that was handed out so"
             ) from None
 
+    def has_own(self, assignment: str) -> bool:
+        """Was this assignment handed out to anybody with numbers of their own?"""
+        return bool(self._students.get(assignment))
+
     def own(self, submission: Submission) -> Submission:
         """The submission with its student's questions in the notebook, if they have some of their own."""
         if submission.student not in self._students.get(submission.assignment, ()):

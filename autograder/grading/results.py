@@ -36,6 +36,7 @@ class SubmissionResult:
     `outputs`: cell id → nbformat outputs of the cells that were run. `notes`: what the student should know (a cell that
     was ignored, a file that was not followed). `flags`: what the instructor should look at. `rung`: the sandbox.
     `cell_seconds`: name of a cell (`flags.cell_name`, else its id) → how long it ran. `versions`: of Python and torch.
+    `submitted`: when it was handed in (ISO 8601, UTC), "" where that is not known.
     """
 
     student: str
@@ -53,6 +54,7 @@ class SubmissionResult:
     cpu_seconds: float = 0.0
     peak_mb: float = 0.0
     versions: Mapping[str, str] = field(default_factory=dict)
+    submitted: str = ""
 
     @property
     def points(self) -> float:

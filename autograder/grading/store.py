@@ -134,15 +134,14 @@ class Store:
         return number
 
     def mark_published(self, assignment: str, student: str, number: int) -> None:
-        """Note that gradebook and folders now show this attempt. Doing it twice is no error; an unknown attempt is."""
+        """Note that gradebook and folders now show this attempt: it becomes the one published last. Doing it twice is no
+        error; an unknown attempt is."""
         with self._clear(), self._transaction():
             row = self._one("SELECT a.id FROM attempt a " + _ONE + " AND a.number = ?", assignment, student, number)
             if row is None:
                 raise StoreError(f"{self.path} has no attempt {number} of {student} at {assignment}: record it first")
-            self._db.execute(
-                "INSERT INTO publication (attempt, published) VALUES (?, ?) ON CONFLICT (attempt) DO NOTHING",
-                (row[0], _now()),
-            )
+            self._db.execute("DELETE FROM publication WHERE attempt = ?", (row[0],))
+            self._db.execute("INSERT INTO publication (attempt, published) VALUES (?, ?)", (row[0], _now()))
 
     # --- reading ----------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import resource
 import shutil
@@ -104,6 +105,40 @@ def test_the_class_is_reported_with_its_mistakes(graded: tuple[Path, dict[str, S
     assert any("the one that is here" in row.title for row in one.environment)
     out = CliRunner().invoke(app, ["report", NAME, "--course", str(folder)])
     assert (out.exit_code, out.stdout.split()) == (0, [str(folder / PAGE)])
+
+
+def test_gradescopes_autograder_gives_the_marks_of_autograder_grade(
+    graded: tuple[Path, dict[str, Student]], tmp_path: Path
+) -> None:
+    """The zip unpacked as Gradescope does it, its script run in a process of its own."""
+    folder, styles = graded
+    name = next(name for name, style in styles.items() if style.id == "eps_inside")
+    zipped = tmp_path / "autograder.zip"
+    out = CliRunner().invoke(
+        app, ["export", NAME, "--format", "gradescope-zip", "--course", str(folder), "--output", str(zipped)]
+    )
+    assert out.exit_code == 0, out.stderr
+    root = tmp_path / "autograder"
+    (root / "results").mkdir(parents=True)
+    shutil.unpack_archive(zipped, root / "source")
+    shutil.copy(root / "source" / "run_autograder", root)
+    (root / "run_autograder").chmod(0o755)
+    shutil.copytree(folder / "submitted" / name / NAME, root / "submission")
+    (root / "submission" / "torch.py").write_text("raise SystemExit")  # what else is handed in changes nothing
+    (root / "submission_metadata.json").write_text('{"users": [{"name": "Student User"}]}')
+    (root / "venv").symlink_to(sys.prefix)  # what setup.sh makes
+    environment = {"PATH": os.environ["PATH"], "AUTOGRADER_ROOT": str(root)}
+    ran = subprocess.run(
+        [root / "run_autograder"], cwd=root, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads((root / "results" / "results.json").read_text(encoding="utf-8"))
+    mine = results(folder)[name]
+    assert {test["name"].split(" ·")[0]: test["score"] for test in found["tests"]} == mine.marks()
+    assert found["extra_data"]["submission"] == mine.digest
+    assert found["extra_data"]["sandbox"] == mine.rung
+    assert [test["tags"] for test in found["tests"]][:2] == [["A1"], ["A1"]]
+    assert list((root / "results").iterdir()) == [root / "results" / "results.json"]
 
 
 def test_misconceptions_are_named_and_shown_without_hidden_numbers(graded: tuple[Path, dict[str, Student]]) -> None:

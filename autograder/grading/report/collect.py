@@ -13,10 +13,10 @@ from autograder.grading.assignment import Assignment, read_assignment
 from autograder.grading.engine import STORE, Course, GradingError
 from autograder.grading.flags import Flagged, cell_name
 from autograder.grading.flags import read as read_flags
-from autograder.grading.gradebook import Standing, open_gradebook
+from autograder.grading.gradebook import Standing, is_there, open_gradebook
 from autograder.grading.results import ExerciseResult, SubmissionResult
 from autograder.grading.store import Attempt, Store
-from autograder.manifest import manifest
+from autograder.manifest import manifest, title_of
 from autograder.publish.sample_class import source_solutions
 
 
@@ -106,19 +106,18 @@ def _read_class(course: Course, store: Store, name: str) -> ClassWork:
     for attempt in store.history(name):
         attempts.setdefault(attempt.student, []).append(attempt)
     standings = _standings(course, name)
-    cells = {cell.grade_id: cell.exercise_id for cell in assignment.cells if cell.kind == "solution"}
+    cells = assignment.solution_cells
     works = tuple(
         _work(attempt, attempts[attempt.student], result, notebook, cells, standings.get(attempt.student))
         for attempt, result, notebook in store.shown(name)
     )
     submitted = sorted({*course.students(name), *(work.student for work in works)})
-    return ClassWork(assignment, _title(name), tuple(submitted), works, _known(course.root, assignment))
+    return ClassWork(assignment, title_of(name), tuple(submitted), works, _known(course.root, assignment))
 
 
 def _standings(course: Course, name: str) -> dict[str, Standing]:
-    file = course.gradebook.removeprefix("sqlite:///")
-    if file != course.gradebook and not Path(file).is_file():
-        return {}  # opening it would make it
+    if not is_there(course.gradebook):
+        return {}
     with open_gradebook(course.gradebook, course.course_id) as book:
         return book.standings(name)
 
@@ -131,7 +130,7 @@ def _work(
     cells: Mapping[str, str],
     standing: Standing | None,
 ) -> Work:
-    by_name = dict(_sources(notebook))
+    by_name = dict(graded_sources(notebook))
     sources = {exercise_id: by_name[grade_id] for grade_id, exercise_id in cells.items() if grade_id in by_name}
     return Work(
         student=attempt.student,
@@ -147,7 +146,7 @@ def _work(
     )
 
 
-def _sources(notebook: str) -> list[tuple[str, str]]:
+def graded_sources(notebook: str) -> list[tuple[str, str]]:
     """The code that was graded, by grade id, and the student's own cells as flags call them."""
     found = []
     for cell in json.loads(notebook).get("cells", ()):
@@ -166,13 +165,6 @@ def _known(root: Path, assignment: Assignment) -> dict[str, tuple[str, ...]]:
     path = root / "source" / assignment.name / f"{assignment.name}.ipynb"
     solutions = source_solutions(path) if path.is_file() else {}
     return {one: tuple(filter(None, (source, solutions.get(one, "")))) for one, source in given.items()}
-
-
-def _title(name: str) -> str:
-    try:
-        return manifest().notebook(name).title
-    except (KeyError, FileNotFoundError):
-        return name
 
 
 def exercise_title(exercise_id: str) -> str:
