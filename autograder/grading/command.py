@@ -101,6 +101,8 @@ def _as_lines(events: Iterator[Event]) -> Iterator[Event]:
 
 def _line(event: Event) -> dict[str, Any]:
     line: dict[str, Any] = {"event": event.kind}
+    if event.kind == "waiting":
+        return line
     if event.kind == "start":
         return {**line, "submissions": event.total, "sandbox": event.rung}
     line["student"] = event.student
@@ -118,7 +120,9 @@ def _with_bar(events: Iterator[Event], report: Report) -> Iterator[Event]:
         task = progress.add_task("starting", total=None)
         for event in events:
             yield event
-            if event.kind == "start":
+            if event.kind == "waiting":
+                progress.update(task, description="waiting: another autograder grade of this assignment is at work")
+            elif event.kind == "start":
                 progress.update(task, total=event.total, description=f"grading ({sandbox(event.rung)})")
             elif event.kind in ("graded", "unchanged"):
                 progress.advance(task)

@@ -35,7 +35,7 @@ class SubmissionResult:
     `digest`: of what was graded (`submission.Submission.digest`). `release`: of the release it was graded against.
     `outputs`: cell id → nbformat outputs of the cells that were run. `notes`: what the student should know (a cell that
     was ignored, a file that was not followed). `flags`: what the instructor should look at. `rung`: the sandbox.
-    `versions`: of Python and torch.
+    `versions`: of Python, torch and this package.
     """
 
     student: str

@@ -95,7 +95,7 @@ def test_the_class_is_reported_with_its_mistakes(graded: tuple[Path, dict[str, S
     assert step.not_started == 1
     assert step.median_seconds > 0
     assert one.groups == ()  # eight are too few to call anything rare
-    assert {row.id for row in one.environment} == {"python", "torch", "engine", "sandbox", "release"}
+    assert {row.id for row in one.environment} == {"python", "torch", "autograder", "engine", "sandbox", "release"}
     assert any("the one that is here" in row.title for row in one.environment)
     out = CliRunner().invoke(app, ["report", NAME, "--course", str(folder)])
     assert (out.exit_code, out.stdout.split()) == (0, [str(folder / PAGE)])
