@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -33,7 +34,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables
 
 def fail(message: str, code: int = WRONG_USE) -> NoReturn:
     """One clear line on stderr, and out."""
-    Console(stderr=True).print(f"[bold red]autograder:[/] {message}", highlight=False)
+    Console(stderr=True).print(f"[bold red]autograder:[/] {escape(message)}", highlight=False)
     raise typer.Exit(code)
 
 

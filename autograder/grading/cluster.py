@@ -28,7 +28,9 @@ from autograder.grading.versions import differences, here
 from autograder.grading.workers import Done, Job, WorkerError, done
 
 try:
-    from distributed import Client, Future, KilledWorker
+    from distributed import Client, Future, KilledWorker, Security
+    from distributed.comm.addressing import parse_address
+    from distributed.comm.registry import get_backend
 
     from autograder.grading import cluster_worker
 except ModuleNotFoundError as error:
@@ -207,15 +209,12 @@ def connected(address: str, assignment: Assignment, settings: Settings, kernel: 
     """Connect to the scheduler at `address` (such as tcp://host:8786 or tls://host:8786, Dask's own settings saying with
     which certificates). `kernel`: will submissions be run in Jupyter kernels? Raises ClusterError."""
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is said in one line, once
+    _check(address)
     try:
         client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
     except (OSError, TimeoutError):
         raise ClusterError(
             f"no scheduler answers at {address}: start one with dask scheduler, or correct --scheduler"
-        ) from None
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise ClusterError(
-            f"{address} is no scheduler's address ({_line(error)}): give one such as tcp://host:8786"
         ) from None
     with client:
         cluster = Cluster(client, address, assignment, settings, kernel)
@@ -224,6 +223,19 @@ def connected(address: str, assignment: Assignment, settings: Settings, kernel: 
             yield cluster
         finally:
             cluster.close()
+
+
+def _check(address: str) -> None:
+    """Dask would find it as well, but in many lines."""
+    try:
+        scheme = parse_address(address, strict=True)[0]
+        get_backend(scheme)
+    except ValueError as error:
+        raise ClusterError(
+            f"{address} is no scheduler's address ({_line(error)}): give one such as tcp://host:8786"
+        ) from None
+    if scheme == "tls" and not Security().get_connection_args("client").get("ssl_context"):
+        raise ClusterError("tls needs certificates: name them in DASK_DISTRIBUTED__COMM__TLS__CA_FILE and its like")
 
 
 def _line(error: BaseException) -> str:

@@ -221,7 +221,7 @@ class Store:
         with self._clear():
             for row in self._db.execute(query, (assignment,)):
                 *attempt, published, result, notebook = row
-                yield Attempt(*attempt, bool(published)), _result(result, "{}"), _text(notebook)
+                yield Attempt(*(*attempt, bool(published))), _result(result, "{}"), _text(notebook)
 
     def load(self, attempt: Attempt) -> tuple[SubmissionResult, str]:
         """The result of an attempt and the JSON text of the notebook that was graded."""

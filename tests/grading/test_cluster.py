@@ -245,6 +245,7 @@ HURRY = "import autograder.grading.cluster as c; c._CONNECT_SECONDS = c._PATIENC
 def test_a_cluster_that_is_not_there_is_told(fresh: Path) -> None:
     assert "no scheduler answers at tcp://127.0.0.1:9" in refused(fresh, "tcp://127.0.0.1:9", HURRY)
     assert "is no scheduler's address" in refused(fresh, "gopher://nowhere", HURRY)
+    assert "tls needs certificates" in refused(fresh, "tls://127.0.0.1:9", HURRY)
     assert "belong together" in refused(fresh, "")
     without = refused(fresh, "tcp://127.0.0.1:9", "import sys; sys.modules['distributed'] = None")
     assert "pip install -e '.[cluster]'" in without
