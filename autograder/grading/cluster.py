@@ -11,6 +11,7 @@ import logging
 import pickle
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
@@ -43,6 +44,8 @@ _CONNECT_SECONDS = 10.0
 _PATIENCE_SECONDS = 60.0
 #: For a result to arrive once it is there; then its worker is taken for lost, and Dask asks another one.
 _FETCH_SECONDS = 60.0
+#: How often Dask may give up a job because its workers died (by default after three deaths) before the run ends.
+_LOSSES = 5
 #: Jobs given for each worker: one that is graded and one that waits there, so that no worker waits for the network.
 _AHEAD = 2
 
@@ -60,6 +63,7 @@ class Cluster:
         self._brief = packed(brief)
         self._jobs: dict[Future[Any], Job] = {}
         self._ended: SimpleQueue[Future[Any]] = SimpleQueue()
+        self._lost: Counter[str] = Counter()
         self._alone_since: float | None = None
         self.rung = self._inspect()
 
@@ -184,7 +188,8 @@ class Cluster:
         except CancelledError:
             raise ClusterError(self._gone()) from None
         except KilledWorker:
-            raise WorkerError(f"{student}: several workers died while they graded this: look at their logs") from None
+            self._once_more(future)
+            return None
         except Exception as error:
             raise WorkerError(f"{student}: a worker could not grade this ({_line(error)})") from None
         if "unfit" in said:
@@ -192,6 +197,15 @@ class Cluster:
         if "error" in said:
             raise WorkerError(f"{student}: {said['error']}")
         return said
+
+    def _once_more(self, future: Future[Any]) -> None:
+        """Workers have died with this job in hand, of their own or because of it: Dask does not try it any more."""
+        job = self._jobs.pop(future)
+        student = job.submission.student
+        self._lost[student] += 1
+        if self._lost[student] >= _LOSSES:
+            raise WorkerError(f"{student}: worker after worker died while it graded this: look at their logs")
+        self.give(job)
 
 
 class _Call:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,12 +19,15 @@ from typing import Any
 
 from distributed import WorkerPlugin, get_worker
 
+from autograder.grading.start import PRIVATE
 from autograder.grading.versions import differences, here
 
 _MODULE = "autograder.grading.cluster_grader"
 
 #: A grading process that is lost (too little memory, somebody's kill) is started again for the same submission.
 _TRIES = 2
+
+_END_SECONDS = 2.0
 
 _one_at_a_time = threading.Lock()
 _current: _Grader | None = None
@@ -37,7 +41,7 @@ class _Grader:
     """A grading process that has its brief. Raises _Lost when it ends while it is asked."""
 
     def __init__(self, brief: bytes, folder: Path) -> None:
-        self.brief = brief
+        self.brief, self._folder = brief, folder
         mine, theirs = socket.socketpair()
         self._process = subprocess.Popen(
             [sys.executable, "-m", _MODULE, str(theirs.fileno()), str(folder)],
@@ -68,12 +72,13 @@ class _Grader:
         return said
 
     def close(self) -> None:
-        self._connection.close()  # it ends at that, and its fork server with it
+        self._connection.close()  # it ends at that, unless it is in the middle of something, and its fork server with it
         try:
-            self._process.wait(10)
+            self._process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        shutil.rmtree(self._folder / PRIVATE, ignore_errors=True)
 
 
 def grade(versions: Mapping[str, str], brief: bytes, job: bytes) -> dict[str, Any]:

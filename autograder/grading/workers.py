@@ -92,7 +92,10 @@ class Workers:
 
     def give(self, job: Job) -> None:
         connection = self._idle.pop()
-        connection.send(job)
+        try:
+            connection.send(job)
+        except OSError:
+            raise WorkerError(_died(job)) from None
         self._busy[connection] = job
 
     def finished(self) -> Iterator[Done]:
@@ -102,10 +105,7 @@ class Workers:
             try:
                 said = connection.recv()
             except (EOFError, OSError):
-                raise WorkerError(
-                    f"the process that graded {job.submission.student} died: if it was for too little memory, give fewer "
-                    "--jobs; what is graded is kept, and the same command goes on"
-                ) from None
+                raise WorkerError(_died(job)) from None
             if "error" in said:
                 raise WorkerError(f"{job.submission.student}: {said['error']}")
             del self._busy[connection]
@@ -122,6 +122,13 @@ class Workers:
                 process.kill()
         for connection in (*self._idle, *self._busy):
             connection.close()
+
+
+def _died(job: Job) -> str:
+    return (
+        f"the process that graded {job.submission.student} died: if it was for too little memory, give fewer --jobs; "
+        "what is graded is kept, and the same command goes on"
+    )
 
 
 def _work(connection: Connection[Any, Any], make: Callable[[int], Conductor], number: int) -> None:

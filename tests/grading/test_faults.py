@@ -31,7 +31,7 @@ from autograder.publish.light import NAME, expected_marks, gradebook_marks, left
 
 pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.sandbox]
 
-COUNT = 8
+COUNT = 6
 Marks = dict[str, dict[str, float]]
 
 
