@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,8 @@ EXPECTED = (GradingError, ZygoteError, WorkerError, StoreError, GradebookError, 
 
 @dataclass
 class Report:
-    """What a run has brought so far. `times` are seconds by student of those graded now."""
+    """What a run has brought so far. `times` are seconds by student of those graded now; `results` come without pictures
+    and pages, of which a class of thousands has gigabytes."""
 
     results: dict[str, SubmissionResult] = field(default_factory=dict)
     times: dict[str, float] = field(default_factory=dict)
@@ -48,13 +49,18 @@ class Report:
         if event.kind == "start":
             self.total, self.rung = event.total, event.rung
         if event.result is not None:
-            self.results[event.student] = event.result
+            self.results[event.student] = _summary(event.result)
         if event.kind == "graded" and event.result is not None:
             self.times[event.student] = event.result.seconds
 
     @property
     def flagged(self) -> list[str]:
         return [student for student, result in sorted(self.results.items()) if result.flags]
+
+
+def _summary(result: SubmissionResult) -> SubmissionResult:
+    exercises = tuple(replace(one, html="", text="", data={}) for one in result.exercises)
+    return replace(result, outputs={}, exercises=exercises)
 
 
 def course_at(root: Path, gradebook: str | None = None) -> Course:
