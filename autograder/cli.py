@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 console = Console()
 Engine = Literal["fork", "kernel"]
+Place = Literal["local", "dask"]
 OnDevice = Annotated[
     Device, typer.Option(help="Play the cases there: cuda, or pretend, a counted GPU that any machine has.")
 ]
@@ -296,6 +298,12 @@ def grade(
     audit: Annotated[
         str, typer.Option(help="Grade this part, such as 2%, in a Jupyter kernel too; stop if a mark differs.")
     ] = "0%",
+    executor: Annotated[
+        Place, typer.Option(help="Grade on this machine, or on the workers of a Dask cluster.")
+    ] = "local",
+    scheduler: Annotated[
+        str, typer.Option(help="With --executor dask: its scheduler's address, such as tcp://host:8786.")
+    ] = "",
     trust_students: Annotated[
         bool, typer.Option("--trust-students", help="Grade without a sandbox where the machine offers none.")
     ] = False,
@@ -303,33 +311,39 @@ def grade(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line and event.")] = False,
 ) -> None:
     """Grade a class outside the students' kernels, sandboxed; unchanged submissions are skipped."""
-    from autograder.grading.start import started
+    from autograder.grading.start import cannot_write, started
     from autograder.manifest import manifest
 
     root, part = course.resolve(), _part(audit)
+    if (executor == "dask") != bool(scheduler):
+        fail("--executor dask and --scheduler ADDRESS belong together")
     if not (root / "release" / assignment).is_dir():
         fail(f"there is no {root / 'release' / assignment}: build the release, or say --course")
-    with started(root) as zygote:
-        from autograder.grading import command
-        from autograder.grading.conduct import Settings
-        from autograder.grading.engine import Options
+    try:
+        # imports here and there at the same time; a cluster's workers have their own
+        with nullcontext() if scheduler else started(root) as zygote:
+            from autograder.grading import command
+            from autograder.grading.conduct import Settings
+            from autograder.grading.engine import Options
 
-        options = Options(
-            keep=keep or manifest().keep,
-            force=force,
-            trust_students=trust_students,
-            way=engine,
-            audit=part,
-            settings=Settings(device=device),
-            zygote=zygote,
-        )
-        if jobs:
-            options = replace(options, jobs=jobs)
-        try:
-            place = command.course_at(root, gradebook)
-            report = command.run(place, assignment, students or [], options, as_json)
-        except command.EXPECTED as error:
-            fail(str(error))
+            options = Options(
+                keep=keep or manifest().keep,
+                force=force,
+                trust_students=trust_students,
+                way=engine,
+                audit=part,
+                settings=Settings(device=device),
+                zygote=zygote,
+                scheduler=scheduler,
+            )
+            options = replace(options, jobs=jobs or options.jobs)
+            try:
+                place = command.course_at(root, gradebook)
+                report = command.run(place, assignment, students or [], options, as_json)
+            except command.EXPECTED as error:
+                fail(str(error))
+    except OSError as error:
+        fail(cannot_write(error), ENVIRONMENT)
     if not as_json:
         command.show(report, place, assignment, console)
     raise typer.Exit(NEEDS_ATTENTION if report.interrupted else 0)

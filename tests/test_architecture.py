@@ -54,6 +54,7 @@ INSTRUCTOR_ONLY = (
     "rich",
     "jinja2",
     "markupsafe",
+    "distributed",
 )
 INSTRUCTOR_SIDE = (
     *("autograder.publish", "autograder.grading", "autograder.cli", "autograder.audit", "autograder.doctor"),

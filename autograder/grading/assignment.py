@@ -76,36 +76,47 @@ def read_assignment(release_folder: Path, name: str) -> Assignment:
     Raises ValueError with one line that says what is missing or broken, and where.
     """
     path = release_folder / name / f"{name}.ipynb"
-    notebook = _read(path)
+    return assignment_from(_text(path), name, str(path))
+
+
+def assignment_from(text: str, name: str, place: str = "the release") -> Assignment:
+    """The assignment from the release notebook's JSON text. Raises ValueError as `read_assignment`; `place` is named in it."""
+    notebook = _parsed(text, place)
     try:
         by_grade_id = {exercise.grade_id: exercise for exercise in REGISTRY.values()}
         cells = tuple(_planned(index, cell, by_grade_id) for index, cell in enumerate(notebook.cells))
         _check_unique("grade id", [cell.grade_id for cell in cells if cell.grade_id])
         _check_unique("solution of", [cell.exercise_id for cell in cells if cell.kind == "solution"])
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{place}: {error}") from None
     exercises = tuple(REGISTRY[cell.exercise_id] for cell in cells if cell.kind in ("check", "written"))
     if not exercises:
-        raise ValueError(f"{path}: there is no check cell, so there is nothing to grade")
+        raise ValueError(f"{place}: there is no check cell, so there is nothing to grade")
     return Assignment(name, notebook, _digest(notebook, cells), cells, exercises)
 
 
-def _read(path: Path) -> NotebookNode:
+def _text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ValueError(f"{path} does not exist: run `autograder build`") from None
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}): run `autograder build`") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not a valid notebook ({error}): run `autograder build`") from None
+
+
+def _parsed(text: str, place: str) -> NotebookNode:
+    try:
         ids = [cell.get("id") for cell in json.loads(text)["cells"]]
         # nbformat would replace missing and repeated ids by random ones: marks have to rest on fixed ones
         if len(set(ids) - {None}) != len(ids):
             raise ValueError("cell ids are missing or repeated")
         notebook = nbformat.reads(text, as_version=4)
         nbformat.validate(notebook)
-    except FileNotFoundError:
-        raise ValueError(f"{path} does not exist: run `autograder build`") from None
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}): run `autograder build`") from None
     except Exception as error:  # nbformat raises many kinds for a broken file
         first_line = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{path} is not a valid notebook ({first_line}): run `autograder build`") from None
+        raise ValueError(f"{place} is not a valid notebook ({first_line}): run `autograder build`") from None
     return notebook
 
 

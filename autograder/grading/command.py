@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,8 @@ EXPECTED = (GradingError, ZygoteError, WorkerError, StoreError, GradebookError, 
 
 @dataclass
 class Report:
-    """What a run has brought so far. `times` are seconds by student of those graded now."""
+    """What a run has brought so far. `times` are seconds by student of those graded now; `results` come without pictures
+    and pages, of which a class of thousands has gigabytes."""
 
     results: dict[str, SubmissionResult] = field(default_factory=dict)
     times: dict[str, float] = field(default_factory=dict)
@@ -49,13 +50,18 @@ class Report:
         if event.kind == "start":
             self.total, self.rung = event.total, event.rung
         if event.result is not None:
-            self.results[event.student] = event.result
+            self.results[event.student] = _summary(event.result)
         if event.kind == "graded" and event.result is not None:
             self.times[event.student] = event.result.seconds
 
     @property
     def flagged(self) -> list[str]:
         return [student for student, result in sorted(self.results.items()) if result.flags]
+
+
+def _summary(result: SubmissionResult) -> SubmissionResult:
+    exercises = tuple(replace(one, html="", text="", data={}) for one in result.exercises)
+    return replace(result, outputs={}, exercises=exercises)
 
 
 def course_at(root: Path, gradebook: str | None = None) -> Course:
@@ -104,6 +110,8 @@ def _as_lines(events: Iterator[Event]) -> Iterator[Event]:
 
 def _line(event: Event) -> dict[str, Any]:
     line: dict[str, Any] = {"event": event.kind}
+    if event.kind == "waiting":
+        return line
     if event.kind == "start":
         return {**line, "submissions": event.total, "sandbox": event.rung}
     line["student"] = event.student
@@ -121,7 +129,9 @@ def _with_bar(events: Iterator[Event], report: Report) -> Iterator[Event]:
         task = progress.add_task("starting", total=None)
         for event in events:
             yield event
-            if event.kind == "start":
+            if event.kind == "waiting":
+                progress.update(task, description="waiting: another autograder grade of this assignment is at work")
+            elif event.kind == "start":
                 progress.update(task, total=event.total, description=f"grading ({sandbox(event.rung)})")
             elif event.kind in ("graded", "unchanged"):
                 progress.advance(task)

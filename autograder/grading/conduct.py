@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from autograder import __version__
 from autograder.devices import Device
 from autograder.evidence import Evidence, Problem, decode
 from autograder.exercise import REGISTRY, CodeExercise, Exercise, QuizExercise
@@ -25,7 +26,6 @@ from autograder.grading.integrity import audit_source
 from autograder.grading.packing import pack
 from autograder.grading.pool import Client, Runner, Way
 from autograder.grading.results import ExerciseResult, SubmissionResult
-from autograder.grading.secret import hidden_seed
 from autograder.grading.submission import Submission
 from autograder.variants import varied
 
@@ -33,7 +33,7 @@ from autograder.variants import varied
 ENGINE = "1"
 
 #: What every result says it was graded with.
-VERSIONS = {"python": platform.python_version(), "torch": str(torch.__version__)}
+VERSIONS = {"python": platform.python_version(), "torch": str(torch.__version__), "autograder": __version__}
 
 #: Bytes that one run of a submission may send: honest ones send less than a tenth.
 MAX_RECEIVED = 64 * 2**20
@@ -104,27 +104,27 @@ class Conductor:
         self,
         assignment: Assignment,
         client: Client,
-        key: bytes,
         rung: str,
         settings: Settings,
         way: Way = "fork",
     ) -> None:
         self.assignment, self.client, self.rung, self.settings = assignment, client, rung, settings
-        self.key, self.way = key, way
+        self.way = way
 
     def like(self, patient: bool, way: Way) -> Conductor:
         """One with the same connection that runs cells this way, and with `Settings.patient` if asked."""
         settings = self.settings.patient() if patient else self.settings
-        return Conductor(self.assignment, self.client, self.key, self.rung, settings, way)
+        return Conductor(self.assignment, self.client, self.rung, settings, way)
 
-    def grade(self, submission: Submission) -> tuple[SubmissionResult, bool]:
-        """The result, and whether a clock ended anything (then it should be tried again, alone and with patience)."""
+    def grade(self, submission: Submission, seeds: Mapping[str, int]) -> tuple[SubmissionResult, bool]:
+        """The result, and whether a clock ended anything (then it should be tried again, alone and with patience).
+
+        `seeds`: exercise id → seed of this submission's hidden cases (`secret.hidden_seeds`).
+        """
         start = time.monotonic()
         steps = _steps(self.assignment, submission)
         asked = {
-            step.exercise.id: decide.questions(
-                step.exercise, self._seed(step.exercise, submission), self.settings.device
-            )
+            step.exercise.id: decide.questions(step.exercise, seeds[step.exercise.id], self.settings.device)
             for step in steps
             if step.exercise is not None
         }
@@ -139,9 +139,6 @@ class Conductor:
             left_out[run.stuck] = run.reason
         result = self._result(submission, steps, asked, run, left_out)
         return replace(result, seconds=time.monotonic() - start), run.late or silent
-
-    def _seed(self, exercise: Exercise, submission: Submission) -> int:
-        return hidden_seed(self.key, self.assignment.name, exercise, submission.digest)
 
     # --- running ----------------------------------------------------------------------------------------------------
 

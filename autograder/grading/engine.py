@@ -10,18 +10,15 @@ from __future__ import annotations
 import math
 import os
 import random
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import nbformat
-import torch
 
 from autograder.devices import NoDevice, refuse_missing
-from autograder.diagnose import judged_variant
-from autograder.exercise import CodeExercise
 from autograder.grading.assignment import Assignment, read_assignment
 from autograder.grading.attempts import counting, handed_in, place_among
 from autograder.grading.autograded import companions, submitted_at, write_autograded
@@ -31,17 +28,16 @@ from autograder.grading.gradebook import Book, open_gradebook
 from autograder.grading.handed_out import HandedOut
 from autograder.grading.pool import Way, Zygote
 from autograder.grading.pseudonyms import told
-from autograder.grading.references import files_to_mask
+from autograder.grading.ready import make_ready
 from autograder.grading.results import SubmissionResult
-from autograder.grading.sandbox import NAMESPACED, Limits, Spec, offered, python_paths
-from autograder.grading.secret import course_key
-from autograder.grading.stage import hidden_folders
-from autograder.grading.start import PRIVATE, imported, private, started
+from autograder.grading.sandbox import NAMESPACED, offered
+from autograder.grading.secret import course_key, hidden_seeds
+from autograder.grading.start import PRIVATE, cannot_write, private, started
 from autograder.grading.store import Attempt, Store
 from autograder.grading.submission import Submission, read_submission
-from autograder.grading.workers import Done, Job, Workers
+from autograder.grading.turn import turn
+from autograder.grading.workers import Done, Executor, Job, Workers
 from autograder.manifest import Keep
-from autograder.verdict import expected_evidence, visible_cases
 
 STORE = f"{PRIVATE}/store.db"
 
@@ -87,6 +83,7 @@ class Options:
     that is graded both ways first.
     `keep`: which of a student's attempts counts.
     `zygote`: a fork server that has been started already (`start.started`) and not been configured.
+    `scheduler`: address of a Dask scheduler whose workers grade in place of this machine; `jobs` does not matter then.
     """
 
     jobs: int = field(default_factory=lambda: os.cpu_count() or 1)
@@ -97,14 +94,16 @@ class Options:
     keep: Keep = "last"
     settings: Settings = field(default_factory=Settings)
     zygote: Zygote | None = None
+    scheduler: str = ""
 
 
 @dataclass(frozen=True)
 class Event:
-    """Progress: `kind` "start" (total known), "graded", "unchanged", "published" (left over from a killed run), "again"
-    (a clock ended something: it will be graded once more), "audited" (equal marks in a Jupyter kernel)."""
+    """Progress: `kind` "waiting" (another run of this assignment is at work), "start" (total known), "graded",
+    "unchanged", "published" (left over from a killed run), "again" (a clock ended something: it will be graded once
+    more), "audited" (equal marks in a Jupyter kernel)."""
 
-    kind: Literal["start", "graded", "unchanged", "published", "again", "audited"]
+    kind: Literal["waiting", "start", "graded", "unchanged", "published", "again", "audited"]
     student: str = ""
     result: SubmissionResult | None = None
     total: int = 0
@@ -116,30 +115,40 @@ def grade_class(
 ) -> Generator[Event]:
     """Grade `students` (all who have submitted, without) and yield what happens. Close the iterator to stop cleanly.
 
-    Raises GradingError before anything is graded; ValueError for a broken release.
+    Raises GradingError; ValueError for a broken release.
     """
-    options = options or Options()
+    try:
+        yield from _graded(course, name, students, options or Options())
+    except OSError as error:
+        raise GradingError(cannot_write(error)) from error
+
+
+def _graded(course: Course, name: str, students: Sequence[str], options: Options) -> Iterator[Event]:
     assignment = read_assignment(course.root / "release", name)
     chosen = list(students) or course.students(name)
     missing = [student for student in students if not _is_real_folder(course.submitted(student, name))]
     if missing:
         raise GradingError(f"nothing is submitted for {name} by {', '.join(missing)}")
-    rung = _rung(options)
     _refuse_device(options)
-    with opened(course, assignment, options.keep, options.settings.engine) as files:
-        yield Event("start", total=len(chosen), rung=rung)
+    with ExitStack() as stack:
+        ours = stack.enter_context(turn(course.root, name))
+        if not ours.taken():
+            yield Event("waiting")
+            ours.wait()
+        place = stack.enter_context(_place(course, assignment, options))
+        files = stack.enter_context(opened(course, assignment, options.keep, options.settings.engine))
+        yield Event("start", total=len(chosen), rung=place.rung)
         yield from files.left_over()
-        handed = HandedOut(course.root)
-        todo: list[Submission] = []
+        reader = _Reader(course, assignment)
+        todo: list[str] = []  # names alone: a class of thousands does not fit into memory
         for student in chosen:
-            submission = handed.own(read_submission(course.submitted(student, name), assignment, student))
-            known = None if options.force else files.known(submission)
+            known = None if options.force else files.known(reader.submission(student))
             if known is None:
-                todo.append(submission)
+                todo.append(student)
             else:
                 yield Event("unchanged", student, known)
         if todo:
-            yield from _grade(course, assignment, files, todo, rung, options)
+            yield from _grade(reader, files, todo, place, options)
 
 
 def write_feedback_again(course: Course, name: str, students: Sequence[str] = ()) -> Iterator[str]:
@@ -153,6 +162,54 @@ def write_feedback_again(course: Course, name: str, students: Sequence[str] = ()
             if not files.feedback(student):
                 raise GradingError(f"{student} has no grade for {name} yet: run autograder grade {name} {student}")
             yield student
+
+
+class _Reader:
+    """Submissions of one assignment, and what has to be known to grade them."""
+
+    def __init__(self, course: Course, assignment: Assignment) -> None:
+        self._course, self._assignment = course, assignment
+        self._handed = HandedOut(course.root)
+        self._key = course_key(course.root / "course")
+
+    def submission(self, student: str) -> Submission:
+        folder = self._course.submitted(student, self._assignment.name)
+        return self._handed.own(read_submission(folder, self._assignment, student))
+
+    def job(self, student: str, way: Way) -> Job:
+        submission, assignment = self.submission(student), self._assignment
+        seeds = hidden_seeds(self._key, assignment.name, assignment.exercises, submission.digest)
+        return Job(submission, seeds, way)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where it is graded. `rung`: the sandbox there. `executor` gives one for so many submissions."""
+
+    rung: str
+    executor: Callable[[int], AbstractContextManager[Executor]]
+
+
+@contextmanager
+def _place(course: Course, assignment: Assignment, options: Options) -> Iterator[_Place]:
+    if not options.scheduler:
+        rung = _rung(options)
+        yield _Place(rung, lambda count: _workers(course, assignment, rung, options, min(options.jobs, count)))
+        return
+    if options.trust_students:
+        raise GradingError(
+            "--trust-students is for one machine: without a sandbox, student code would reach the cluster"
+        )
+    try:
+        from autograder.grading.cluster import ClusterError, connected
+    except ImportError as error:
+        raise GradingError(str(error)) from None
+    kernel = options.way == "kernel" or options.audit > 0
+    try:
+        with connected(options.scheduler, assignment, options.settings, kernel) as cluster:
+            yield _Place(cluster.rung, lambda count: nullcontext(cluster))
+    except ClusterError as error:
+        raise GradingError(str(error)) from error
 
 
 def _rung(options: Options) -> str:
@@ -185,15 +242,13 @@ def _refuse_device(options: Options) -> None:
 # --- grading side by side -------------------------------------------------------------------------------------------
 
 
-def _grade(
-    course: Course, assignment: Assignment, files: Files, todo: list[Submission], rung: str, options: Options
-) -> Iterator[Event]:
+def _grade(reader: _Reader, files: Files, todo: list[str], place: _Place, options: Options) -> Iterator[Event]:
     sample = random.sample(todo, math.ceil(options.audit * len(todo)))
-    audited = {submission.student for submission in sample}
-    rest = [submission for submission in todo if submission.student not in audited]
-    with _workers(course, assignment, rung, options, min(options.jobs, len(todo))) as workers:
-        yield from _audit(workers, files, sample)
-        for done in _through(workers, [Job(submission, options.way) for submission in rest]):
+    audited = set(sample)
+    rest = [student for student in todo if student not in audited]
+    with place.executor(len(todo)) as workers:
+        yield from _audit(workers, files, [[reader.job(student, way) for way in _BOTH] for student in sample])
+        for done in _through(workers, (reader.job(student, options.way) for student in rest)):
             student = done.job.submission.student
             if done.late and not done.job.patient:
                 yield Event("again", student)
@@ -201,16 +256,14 @@ def _grade(
                 yield Event("graded", student, files.record(done.result, done.notebook))
 
 
-def _through(workers: Workers, jobs: Sequence[Job]) -> Iterator[Done]:
+def _through(workers: Executor, jobs: Iterator[Job]) -> Iterator[Done]:
     """Have all of it graded side by side. What a clock has ended comes a second time, graded alone and with twice the
     time: a busy machine is no reason for a mark."""
-    waiting, again = list(reversed(jobs)), []
-    while waiting and workers.free:
-        workers.give(waiting.pop())
+    again = []
+    _feed(workers, jobs)
     while workers.busy:
         for done in workers.finished():
-            if waiting:  # before recording: nobody waits for the disk
-                workers.give(waiting.pop())
+            _feed(workers, jobs)  # before recording: nobody waits for the disk
             if done.late:
                 again.append(replace(done.job, patient=True))
             yield done
@@ -219,14 +272,22 @@ def _through(workers: Workers, jobs: Sequence[Job]) -> Iterator[Done]:
         yield from workers.finished()
 
 
-def _audit(workers: Workers, files: Files, sample: Sequence[Submission]) -> Iterator[Event]:
+def _feed(workers: Executor, jobs: Iterator[Job]) -> None:
+    while workers.free and (job := next(jobs, None)) is not None:
+        workers.give(job)
+
+
+#: The ways that have to give equal marks.
+_BOTH: tuple[Way, ...] = ("fork", "kernel")
+
+
+def _audit(workers: Executor, files: Files, sample: Sequence[Sequence[Job]]) -> Iterator[Event]:
     """Grade a sample both ways and compare, before anything is recorded. Raises GradingError for unequal marks."""
-    found: dict[str, dict[Way, Done]] = {submission.student: {} for submission in sample}
-    ways: tuple[Way, ...] = ("fork", "kernel")
-    for done in _through(workers, [Job(submission, way) for submission in sample for way in ways]):
+    found: dict[str, dict[Way, Done]] = {jobs[0].submission.student: {} for jobs in sample}
+    for done in _through(workers, (job for jobs in sample for job in jobs)):
         found[done.job.submission.student][done.job.way] = done
     for student, by_way in found.items():
-        one, other = (by_way[way].result.marks() for way in ways)
+        one, other = (by_way[way].result.marks() for way in _BOTH)
         if unequal := [f"{name} {one[name]:g} and {other[name]:g}" for name in one if one[name] != other[name]]:
             raise GradingError(
                 f"{student} earns other marks in a Jupyter kernel ({'; '.join(unequal)}): nothing was recorded. "
@@ -240,47 +301,13 @@ def _audit(workers: Workers, files: Files, sample: Sequence[Submission]) -> Iter
 
 @contextmanager
 def _workers(course: Course, assignment: Assignment, rung: str, options: Options, count: int) -> Iterator[Workers]:
-    key = course_key(course.root / "course")
-    torch.set_num_threads(1)  # the workers are forked from here, and a parallel region would hang them
     with ExitStack() as stack:
         zygote = options.zygote or stack.enter_context(started(course.root))
-        forbidden = {name for one in assignment.exercises if isinstance(one, CodeExercise) for name in one.forbidden}
-        zygote.configure(rung, _spec(zygote.stage, forbidden), forbidden)
-        _warm(assignment, zygote)
-        zygote.wait()
-        imported()
+        make_ready(zygote, assignment, rung)
         clients = [zygote.connect() for _ in range(count)]
-        workers = Workers(count, lambda i: Conductor(assignment, clients[i], key, rung, options.settings))
+        workers = Workers(count, lambda i: Conductor(assignment, clients[i], rung, options.settings))
         stack.callback(workers.close)
         yield workers
-
-
-def _spec(staged: Path, forbidden: set[str]) -> Spec:
-    visible = python_paths()
-    secret = [str(one) for one in hidden_folders()]  # where the package is installed and not in place
-    files = dict(files_to_mask(forbidden))
-    return Spec(
-        readonly=(*visible, str(staged)),
-        masked=tuple(one for one in secret if any(one.startswith(f"{path}/") for path in visible)),
-        files=files,
-        work="/submission",  # no folder of a real machine: the course itself may lie in /work or /home
-        programs=False,  # a new interpreter would have the references again
-        limits=Limits(),
-    )
-
-
-def _warm(assignment: Assignment, zygote: Zygote) -> None:
-    """Run references and wrong variants on the visible cases while the fork server imports; the workers share them."""
-    exercises = [one for one in assignment.exercises if isinstance(one, CodeExercise)]
-    for exercise in exercises:
-        for case in visible_cases(exercise):
-            expected_evidence(exercise, case)
-    for exercise in exercises:
-        for case in visible_cases(exercise):
-            for misconception in exercise.misconceptions:
-                if zygote.has_spoken():
-                    return
-                judged_variant(exercise, case, misconception.objects)
 
 
 # --- recording ------------------------------------------------------------------------------------------------------

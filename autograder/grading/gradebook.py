@@ -8,28 +8,39 @@ extensions) is never touched.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from logging import CRITICAL, Logger
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from nbformat import NotebookNode
 from nbgrader import api, utils
 from nbgrader.plugins import LateSubmissionPlugin
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from autograder.grading.results import ExerciseResult, SubmissionResult
 from autograder.publish.convert import scripts_on_path
 
 QUIET = Logger("autograder.gradebook", level=CRITICAL)
+T = TypeVar("T")
+
+#: How long another writer is waited for.
+_BUSY_SECONDS = 20.0
+
 NO_RESPONSE = "No response."  # nbgrader's words for an answer that was not touched
 
 
 class GradebookError(Exception):
     """The gradebook cannot be written or read; the message says why and what to do, in one line."""
+
+
+class _Busy(GradebookError):
+    """Another program was quicker, or has it locked: tried again, it may well work."""
 
 
 class Release(Protocol):
@@ -133,12 +144,12 @@ class Book:
         """All who are enrolled, in order of their ids."""
         known = api.Student
         columns = (known.id, known.first_name, known.last_name, known.email, known.lms_user_id)
-        with self._clear():
+        with self._reading():
             return sorted((Enrolled(*(text or "" for text in row)) for row in self._db.query(*columns)), key=_by_id)
 
     def assignments(self) -> list[Announced]:
         """All assignments that the gradebook knows, in its own order: by due date, then by name."""
-        with self._clear():
+        with self._reading():
             found = [(one.id, one.name, one.duedate) for one in self._gradebook.assignments]
             points: dict[str, dict[str, float]] = {}
             for kind in (api.GradeCell, api.TaskCell):
@@ -165,8 +176,19 @@ class Book:
         is not the one of `timestamp`; the late penalty goes by it. A result with review flags also gets nbgrader's own flag,
         which formgrader shows in its lists; it is never taken away, and not put back where a human took it away.
 
-        Raises GradebookError; nothing is written then.
+        Raises GradebookError; nothing is written then. While another program writes, this waits.
         """
+        _patiently(lambda: self._write(release, result, timestamp, rebuilt, changed, counted))
+
+    def _write(
+        self,
+        release: Release,
+        result: SubmissionResult,
+        timestamp: datetime | None,
+        rebuilt: NotebookNode | None,
+        changed: bool,
+        counted: datetime | None,
+    ) -> None:
         rows = _rows(release.notebook, result)
         with self._clear():
             cells = self._cells(release)
@@ -183,7 +205,7 @@ class Book:
 
     def penalty(self, assignment: str, student: str, score: float, when: datetime | None) -> float:
         """The points that `score`, handed in at `when` (UTC), would lose for being late."""
-        with self._clear():
+        with self._reading():
             found = self._db.query(api.Assignment).filter_by(name=assignment).one_or_none()
             if found is None or found.duedate is None or when is None:
                 return 0.0
@@ -193,7 +215,7 @@ class Book:
 
     def review(self, release: Release, student: str) -> Review:
         """What humans entered for a student's submission, for the feedback. Empty when there is no submission."""
-        with self._clear():
+        with self._reading():
             notebook = self._db.query(api.SubmittedNotebook).join(api.Notebook).join(api.SubmittedAssignment)
             notebook = notebook.join(api.Assignment, api.Assignment.id == api.Notebook.assignment_id).filter(
                 api.Assignment.name == release.name,
@@ -208,7 +230,7 @@ class Book:
     def standings(self, assignment: str) -> dict[str, Standing]:
         """Every submission of an assignment, by student: manual scores before automatic ones, extra credit added."""
         columns = (api.BaseCell.name, api.Grade.auto_score, api.Grade.manual_score, api.Grade.extra_credit)
-        with self._clear():
+        with self._reading():
             grades = self._db.query(api.SubmittedNotebook.assignment_id, *columns, api.Grade.needs_manual_grade)
             grades = grades.join(api.Grade, api.Grade.notebook_id == api.SubmittedNotebook.id)
             grades = grades.join(api.BaseCell, api.BaseCell.id == api.Grade.cell_id)
@@ -226,6 +248,15 @@ class Book:
         return found
 
     @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """No transaction stays open afterwards: on a server it would hold others up."""
+        with self._clear():
+            try:
+                yield
+            finally:
+                self._db.rollback()
+
+    @contextmanager
     def _clear(self) -> Iterator[None]:
         """Nothing half-written stays behind, and errors of the database become one line."""
         try:
@@ -234,7 +265,7 @@ class Book:
             self._db.rollback()
             self._known.clear()  # rows made in this transaction are gone
             if isinstance(error, SQLAlchemyError):
-                raise GradebookError(_reason(error)) from error
+                raise _told(error) from error
             if isinstance(error, UnicodeEncodeError):
                 raise GradebookError("a student's name is not valid Unicode: rename the folder") from error
             raise
@@ -393,10 +424,7 @@ class Book:
 def open_gradebook(url: str, course: str = "default_course", late: Any = None) -> Iterator[Book]:
     """Open nbgrader's database once for a whole class (`url` as nbgrader's db_url). Raises GradebookError."""
     scripts_on_path()
-    try:
-        gradebook = api.Gradebook(url, course)
-    except SQLAlchemyError as error:
-        raise GradebookError(_reason(error)) from error
+    gradebook = _patiently(lambda: _connected(url, course))
     try:
         yield Book(gradebook, late)
     finally:
@@ -488,15 +516,47 @@ def _by_id(student: Enrolled) -> str:
     return student.id
 
 
+def _connected(url: str, course: str) -> Any:
+    try:
+        return api.Gradebook(url, course)
+    except SQLAlchemyError as error:
+        raise _told(error) from error
+    except ModuleNotFoundError as error:
+        raise GradebookError(
+            f"this gradebook needs {error.name}: for PostgreSQL, pip install -e '.[postgres]'"
+        ) from error
+
+
+def _patiently(call: Callable[[], T]) -> T:
+    """What `call` returns, tried for a while. Two graders of one gradebook make the same rows, and only one of them can be
+    first; the other one then finds them."""
+    deadline = None  # counted from the first collision: a new database alone takes seconds
+    while True:
+        try:
+            return call()
+        except _Busy:
+            deadline = deadline or time.monotonic() + _BUSY_SECONDS
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(random.uniform(0.01, 0.1))  # not both at once again
+
+
 def _score(grade: Any) -> float:
     score = grade.manual_score if grade.manual_score is not None else grade.auto_score
     return float(score or 0.0) + (float(grade.extra_credit or 0.0) if score is not None else 0.0)
 
 
-def _reason(error: SQLAlchemyError) -> str:
-    said = str(getattr(error, "orig", None) or error).splitlines()[0]
-    if isinstance(error, OperationalError) and "locked" in said:
-        return "another program is writing to the gradebook: close it or wait, then run again"
-    if "no such column" in said or "UndefinedColumn" in said:
-        return f"the gradebook is of an older nbgrader ({said}): make a copy, then run: nbgrader db upgrade"
-    return f"the gradebook cannot be used: {said}"
+#: What SQLite and PostgreSQL say when another writer was quicker.
+_COLLISIONS = ("locked", "already exists", "deadlock detected", "could not serialize")
+
+
+def _told(error: SQLAlchemyError) -> GradebookError:
+    original = getattr(error, "orig", None)
+    said = str(original or error).splitlines()[0]
+    if isinstance(error, IntegrityError) or any(words in said for words in _COLLISIONS):
+        return _Busy(f"another program is writing to the gradebook ({said}): close it or wait, then run again")
+    if "no such column" in said or type(original).__name__ == "UndefinedColumn":
+        return GradebookError(
+            f"the gradebook is of an older nbgrader ({said}): make a copy, then run: nbgrader db upgrade"
+        )
+    return GradebookError(f"the gradebook cannot be used: {said}")

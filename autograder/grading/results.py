@@ -35,8 +35,8 @@ class SubmissionResult:
     `digest`: of what was graded (`submission.Submission.digest`). `release`: of the release it was graded against.
     `outputs`: cell id → nbformat outputs of the cells that were run. `notes`: what the student should know (a cell that
     was ignored, a file that was not followed). `flags`: what the instructor should look at. `rung`: the sandbox.
-    `cell_seconds`: name of a cell (`flags.cell_name`, else its id) → how long it ran. `versions`: of Python and torch.
-    `submitted`: when it was handed in (ISO 8601, UTC), "" where that is not known.
+    `cell_seconds`: name of a cell (`flags.cell_name`, else its id) → how long it ran. `versions`: of Python, torch and this
+    package. `submitted`: when it was handed in (ISO 8601, UTC), "" where that is not known.
     """
 
     student: str

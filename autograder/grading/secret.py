@@ -12,6 +12,7 @@ import hmac
 import os
 import secrets
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from autograder.exercise import Exercise
@@ -47,6 +48,11 @@ def hidden_seed(key: bytes, assignment: str, exercise: Exercise, digest: str) ->
     """Seed of an exercise's hidden cases for one submission: 48 bits."""
     message = "|".join((assignment, exercise.id, str(exercise.version), digest)).encode()
     return int.from_bytes(hmac.digest(key, message, hashlib.sha256)[:6], "big")
+
+
+def hidden_seeds(key: bytes, assignment: str, exercises: Iterable[Exercise], digest: str) -> dict[str, int]:
+    """Exercise id → `hidden_seed`, for one submission: all of the key that leaves the coordinator."""
+    return {one.id: hidden_seed(key, assignment, one, digest) for one in exercises}
 
 
 def variant(key: bytes, assignment: str, student: str) -> int:

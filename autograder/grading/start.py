@@ -27,6 +27,15 @@ def private(root: Path) -> Path:
     return folder
 
 
+def cannot_write(error: OSError) -> str:
+    """What to tell somebody whose disk is full, locked or gone, in one line."""
+    where = f"{error.filename}: " if error.filename else ""
+    return (
+        f"{where}{error.strerror or error}: free the disk or unlock the folder; "
+        "what is graded is kept, and the same command goes on"
+    )
+
+
 @contextmanager
 def started(root: Path) -> Iterator[Zygote]:
     """A fork server on a staged package, both gone afterwards. Raises OSError when `root` cannot be written.

@@ -20,8 +20,9 @@ from typing import Any, Self
 
 from autograder.grading.results import SubmissionResult, as_json, from_json
 
-#: Format of the file. A change of the tables raises it and says in `_open` how an older file becomes a newer one.
-FORMAT = 1
+#: Format of the file. A change of the tables raises it and says in `_UPGRADES` how a file of the format before becomes one.
+#: Fields that results gain need none: they have defaults, which is what older results get.
+FORMAT = 2
 
 #: Marks an SQLite file as a store ("AGRD"), so that a gradebook given by mistake is refused and not written to.
 _APPLICATION = 0x41475244
@@ -38,6 +39,7 @@ CREATE TABLE attempt (
     digest TEXT NOT NULL,
     release TEXT NOT NULL,
     engine TEXT NOT NULL,
+    package TEXT NOT NULL,
     rung TEXT NOT NULL,
     points REAL NOT NULL,
     max_points REAL NOT NULL,
@@ -53,9 +55,12 @@ CREATE TABLE publication (
 );
 """
 
+#: Format → statements that make it the next one.
+_UPGRADES = {1: "ALTER TABLE attempt ADD COLUMN package TEXT NOT NULL DEFAULT ''"}
+
 _COLUMNS = (
-    "a.assignment, a.student, a.number, a.recorded, a.digest, a.release, a.engine, a.rung, a.points, a.max_points, "
-    "p.published IS NOT NULL"
+    "a.assignment, a.student, a.number, a.recorded, a.digest, a.release, a.engine, a.package, a.rung, a.points, "
+    "a.max_points, p.published IS NOT NULL"
 )
 _FROM = "FROM attempt a LEFT JOIN publication p ON p.attempt = a.id"
 _ONE = "WHERE a.assignment = ? AND a.student = ?"
@@ -67,7 +72,8 @@ class StoreError(Exception):
 
 @dataclass(frozen=True)
 class Attempt:
-    """One row of the audit trail. `number` counts a student's attempts from 1; `recorded` is ISO 8601 in UTC."""
+    """One row of the audit trail. `number` counts a student's attempts from 1; `recorded` is ISO 8601 in UTC; `engine` is
+    the contract that marks follow (`conduct.ENGINE`), `package` the version of this package, "" where it was not noted."""
 
     assignment: str
     student: str
@@ -76,6 +82,7 @@ class Attempt:
     digest: str
     release: str
     engine: str
+    package: str
     rung: str
     points: float
     max_points: float
@@ -123,11 +130,17 @@ class Store:
             last = self._one("SELECT MAX(number) FROM attempt a " + _ONE, result.assignment, result.student)[0]
             number = int(last or 0) + 1
             self._db.execute(
-                "INSERT INTO attempt (assignment, student, number, recorded, digest, release, engine, rung, points,"
-                " max_points, result, outputs, notebook) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO attempt (assignment, student, number, recorded, digest, release, engine, package, rung,"
+                " points, max_points, result, outputs, notebook) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     *(result.assignment, result.student, number, _now(), result.digest, result.release),
-                    *(result.engine, result.rung, result.points, result.max_points),
+                    *(
+                        result.engine,
+                        result.versions.get("autograder", ""),
+                        result.rung,
+                        result.points,
+                        result.max_points,
+                    ),
                     *packed,
                 ),
             )
@@ -206,8 +219,8 @@ class Store:
         )
         with self._clear():
             for row in self._db.execute(query, (assignment,)):
-                attempt = Attempt(*(*row[:10], bool(row[10])))
-                yield attempt, _result(row[11], "{}"), _text(row[12])
+                *attempt, published, result, notebook = row
+                yield Attempt(*(*attempt, bool(published))), _result(result, "{}"), _text(notebook)
 
     def load(self, attempt: Attempt) -> tuple[SubmissionResult, str]:
         """The result of an attempt and the JSON text of the notebook that was graded."""
@@ -238,6 +251,15 @@ class Store:
         self._db.execute("PRAGMA foreign_keys = ON")
         if empty:
             self._make()
+        elif version < FORMAT:
+            self._upgrade()
+
+    def _upgrade(self) -> None:
+        """All steps in one transaction: after a kill the file is what it was, and can be upgraded again."""
+        with self._transaction():
+            for version in range(self._pragma("user_version"), FORMAT):  # another process may have been quicker
+                self._db.execute(_UPGRADES[version])
+            self._db.execute(f"PRAGMA user_version = {FORMAT}")
 
     def _make(self) -> None:
         with self._transaction():

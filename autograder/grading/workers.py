@@ -11,15 +11,15 @@ import json
 import multiprocessing
 import signal
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, Protocol
 
 import nbformat
 
 from autograder.grading.conduct import Conductor
-from autograder.grading.pool import Way
+from autograder.grading.pool import Way, ZygoteError
 from autograder.grading.results import SubmissionResult, as_json, from_json
 from autograder.grading.sandbox import kernel
 from autograder.grading.submission import Submission
@@ -31,9 +31,10 @@ class WorkerError(Exception):
 
 @dataclass(frozen=True)
 class Job:
-    """A submission to grade. `patient`: with twice the time."""
+    """A submission to grade. `seeds`: exercise id → seed of its hidden cases. `patient`: with twice the time."""
 
     submission: Submission
+    seeds: Mapping[str, int]
     way: Way = "fork"
     patient: bool = False
 
@@ -46,6 +47,23 @@ class Done:
     result: SubmissionResult
     notebook: str
     late: bool
+
+
+class Executor(Protocol):
+    """Where submissions are graded side by side: in processes of this machine, or on a cluster."""
+
+    @property
+    def free(self) -> int:
+        """How many jobs can be given now."""
+
+    @property
+    def busy(self) -> list[str]:
+        """Students whose work is being graded now."""
+
+    def give(self, job: Job) -> None: ...
+
+    def finished(self) -> Iterator[Done]:
+        """What has been finished; waits until something is. Raises WorkerError."""
 
 
 class Workers:
@@ -70,28 +88,29 @@ class Workers:
 
     @property
     def busy(self) -> list[str]:
-        """Students whose work is being graded now."""
         return [job.submission.student for job in self._busy.values()]
 
     def give(self, job: Job) -> None:
         connection = self._idle.pop()
-        connection.send(job)
+        try:
+            connection.send(job)
+        except OSError:
+            raise WorkerError(_died(job)) from None
         self._busy[connection] = job
 
     def finished(self) -> Iterator[Done]:
-        """What has been finished; waits until something is. Raises WorkerError."""
         for ready in wait(list(self._busy)):
             connection = next(one for one in self._busy if one is ready)
             job = self._busy[connection]
             try:
                 said = connection.recv()
             except (EOFError, OSError):
-                raise WorkerError(f"the process that graded {job.submission.student} died") from None
+                raise WorkerError(_died(job)) from None
             if "error" in said:
                 raise WorkerError(f"{job.submission.student}: {said['error']}")
             del self._busy[connection]
             self._idle.append(connection)
-            yield Done(job, from_json(json.loads(said["result"])), said["notebook"], said["late"])
+            yield done(job, said)
 
     def close(self) -> None:
         """End all workers, finished or not."""
@@ -105,6 +124,13 @@ class Workers:
             connection.close()
 
 
+def _died(job: Job) -> str:
+    return (
+        f"the process that graded {job.submission.student} died: if it was for too little memory, give fewer --jobs; "
+        "what is graded is kept, and the same command goes on"
+    )
+
+
 def _work(connection: Connection[Any, Any], make: Callable[[int], Conductor], number: int) -> None:
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)  # and with the last worker the fork server's socket closes
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's business
@@ -113,13 +139,21 @@ def _work(connection: Connection[Any, Any], make: Callable[[int], Conductor], nu
     with contextlib.suppress(EOFError, OSError):
         while True:
             job: Job = connection.recv()
-            connection.send(_graded(conductor.like(job.patient, job.way), job.submission))
+            connection.send(graded(conductor, job))
 
 
-def _graded(conductor: Conductor, submission: Submission) -> dict[str, Any]:
+def graded(conductor: Conductor, job: Job) -> dict[str, Any]:
+    """What a worker says of a job, in plain types: `done` reads it, unless there is an "error". "gone": the fork server
+    is, and with another one it can be tried again."""
     try:
-        result, late = conductor.grade(submission)
-        text = nbformat.writes(submission.notebook)
+        result, late = conductor.like(job.patient, job.way).grade(job.submission, job.seeds)
+        text = nbformat.writes(job.submission.notebook)
         return {"result": json.dumps(as_json(result)), "notebook": text, "late": late}
+    except ZygoteError as error:
+        return {"error": f"{error}: what is graded is kept, and the same command goes on", "gone": True}
     except Exception as error:
         return {"error": f"{type(error).__name__}: {error}\n{traceback.format_exc(limit=-6)}"}
+
+
+def done(job: Job, said: Mapping[str, Any]) -> Done:
+    return Done(job, from_json(json.loads(said["result"])), said["notebook"], said["late"])

@@ -101,7 +101,7 @@ def test_the_class_is_reported_with_its_mistakes(graded: tuple[Path, dict[str, S
     assert all(row.slowest_seconds >= row.median_seconds > 0 for row in one.cells)
     assert all(row.slowest_student in due for row in one.cells)
     assert one.groups == ()  # eight are too few to call anything rare
-    assert {row.id for row in one.environment} == {"python", "torch", "engine", "sandbox", "release"}
+    assert {row.id for row in one.environment} == {"python", "torch", "autograder", "engine", "sandbox", "release"}
     assert any("the one that is here" in row.title for row in one.environment)
     out = CliRunner().invoke(app, ["report", NAME, "--course", str(folder)])
     assert (out.exit_code, out.stdout.split()) == (0, [str(folder / PAGE)])

@@ -29,7 +29,7 @@ from autograder.grading.autograded import write_autograded
 from autograder.grading.feedback import write_feedback
 from autograder.grading.gradebook import open_gradebook
 from autograder.grading.results import ExerciseResult, SubmissionResult
-from autograder.grading.store import Store, StoreError
+from autograder.grading.store import FORMAT, Store, StoreError
 from autograder.publish.demo import ASSIGNMENT
 from autograder.publish.sample_class import read_class, submission
 from autograder.render import as_data, as_html, as_text
@@ -159,8 +159,12 @@ def test_damaged_foreign_and_newer_files_are_refused_in_one_line_and_left_alone(
     with Store(newer):
         pass
     with sqlite3.connect(newer) as db:
-        db.execute("PRAGMA user_version = 2")
-    expected = {text: "is not a store or is damaged", foreign: "of another program", newer: "newer version .format 2"}
+        db.execute(f"PRAGMA user_version = {FORMAT + 1}")
+    expected = {
+        text: "is not a store or is damaged",
+        foreign: "of another program",
+        newer: "written by a newer version",
+    }
     for path, words in expected.items():
         before = path.read_bytes()
         with pytest.raises(StoreError, match=words) as error:

@@ -249,7 +249,7 @@ def environment(work: ClassWork) -> list[Named]:
         rows = {"engine": attempt.engine, "sandbox": attempt.rung, "release": f"{attempt.release[:12]} ({current})"}
         for what, value in {**one.versions, **rows}.items():
             found[what, value] += 1
-    order = ("python", "torch", "engine", "sandbox", "release")
+    order = ("python", "torch", "autograder", "engine", "sandbox", "release")
     place = {what: number for number, what in enumerate(order)}
     key = lambda item: (place.get(item[0][0], len(order)), -item[1], item[0])  # noqa: E731
     return [Named(what, value, count) for (what, value), count in sorted(found.items(), key=key)]
