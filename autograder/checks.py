@@ -21,7 +21,6 @@ from autograder.devices import Device, counted, moved
 from autograder.diagnose import Diagnosis, diagnose_first
 from autograder.evidence import Evidence, collecting, gather
 from autograder.exercise import REGISTRY, Case, CodeExercise, Exercise, QuizExercise, UnknownExercise
-from autograder.grading.references import refused
 from autograder.manifest import manifest
 from autograder.render import BLUE, MIME, ORANGE, as_data, as_html, as_text, headline, panel
 from autograder.variants import own
@@ -120,6 +119,8 @@ def _decide(exercise: CodeExercise, objects: Sequence[Any], hidden: bool) -> tup
         cases += hidden_cases(exercise, exercise.public_seed)
     elif torch.cuda.is_available():
         cases += twins(exercise, "cuda")
+    from autograder.grading.references import refused  # not at the top: a notebook imports this module at once, and not everyone checks
+
     with refused(_left_out(exercise.notebook)):  # as when the notebook is graded
         evidence = _evidence(cases, objects)
     verdict = judge(exercise, cases, evidence, decided=hidden)

@@ -40,7 +40,8 @@ def choose(prefer: str | None = None) -> Choice:
             return Choice(torch.device(prefer), "as you asked.")
         fallback = choose()
         return Choice(fallback.device, f"{prefer} does not work here ({trouble}); {fallback.reason}")
-    gpus, broken = _gpus(), []
+    gpus: list[int] = _gpus()
+    broken: list[str] = []
     for index in gpus:
         name = f"cuda:{index}"
         trouble = _trouble(name)
