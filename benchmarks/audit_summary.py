@@ -1,6 +1,7 @@
 """The kill matrix's summary lines, for the README: counted, never typed.
 
-Mutants and pairs of mistakes are taken from what `mutants.py` and `pairs.py` have saved.
+Audits every exercise; stopped, it goes on where it was. Mutants and pairs of mistakes are taken from what `mutants.py`
+and `pairs.py` have saved.
 
 Run: python benchmarks/audit_summary.py [--write]
 """
@@ -8,28 +9,56 @@ Run: python benchmarks/audit_summary.py [--write]
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import re
 from pathlib import Path
 from typing import Any
 
-from _common import RESULTS
+from _common import RESULTS, Ledger
 
+from autograder import misconceptions
 from autograder.audit import audit, code_exercises
+from autograder.exercise import CodeExercise
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 
 
+def measure(exercise: CodeExercise) -> dict[str, Any]:
+    report = audit(exercise, seeds=(1, 2, 3))
+    return {
+        "wrong": len(report.kills),
+        "by hand": sum(kill.source != "catalogue" for kill in report.kills),
+        "killed": sum(kill.killed for kill in report.kills),
+        "named": sum(kill.ok for kill in report.kills),
+        "right": len(report.acceptances),
+        "accepted": sum(one.accepted for one in report.acceptances),
+        "worst right": report.worst_right,
+        "nearest wrong": report.nearest_wrong if report.nearest_wrong < float("inf") else None,
+    }
+
+
+def audited() -> dict[str, dict[str, Any]]:
+    """Every exercise's counts, from the last run where nothing has changed since."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(misconceptions.__path__[0]).glob("*.py")):
+        digest.update(path.read_bytes())
+    ledger = Ledger("audit", misconceptions=digest.hexdigest()[:16])
+    for exercise in code_exercises():
+        if not ledger.has(exercise):
+            ledger.put(exercise, **measure(exercise))
+        print(exercise.id, ledger.results[exercise.id], flush=True)
+    return {exercise.id: ledger.results[exercise.id] for exercise in code_exercises()}
+
+
 def summary() -> str:
-    reports = [audit(exercise, seeds=(1, 2, 3)) for exercise in code_exercises()]
-    kills = [kill for report in reports for kill in report.kills]
-    accepted = [one for report in reports for one in report.acceptances]
-    hand_written = sum(kill.source != "catalogue" for kill in kills)
-    killed, named = sum(kill.killed for kill in kills), sum(kill.ok for kill in kills)
+    results = audited()
+    total = {key: sum(one[key] for one in results.values()) for key in ("wrong", "by hand", "killed", "named", "right")}
     return (
-        f"Of {len(kills)} wrong variants of {len(reports)} exercises ({hand_written} of them written by hand, independent of "
-        f"the simulators that the checks compare with), {killed} fail and {named} are called by their name; "
-        f"of {len(accepted)} right implementations in different styles, {sum(a.accepted for a in accepted)} pass."
+        f"Of {total['wrong']} wrong variants of {len(results)} exercises ({total['by hand']} of them written by hand, "
+        f"independent of the simulators that the checks compare with), {total['killed']} fail and {total['named']} are called "
+        f"by their name; of {total['right']} right implementations in different styles, "
+        f"{sum(one['accepted'] for one in results.values())} pass."
     )
 
 
