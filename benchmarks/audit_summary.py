@@ -63,38 +63,48 @@ def summary() -> str:
 
 
 def _saved(name: str) -> dict[str, Any]:
-    total: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())["total"]
-    return total
+    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return found
 
 
 def mutants() -> str:
-    found = _saved("mutants")
+    saved = _saved("mutants")
+    found = saved["total"]
     left = f"{found['survivors']} are left" if found["survivors"] else "none is left"
     return (
-        f"Of {found['mutants']} mechanical mutants of the solutions, {found['killed']} fail, and {found['equivalent']} do the "
-        f"same as the solution, each listed with the reason; {left}."
+        f"Of {found['mutants']} mechanical mutants of the solutions of {len(saved['exercises'])} exercises, {found['killed']} "
+        f"fail, and {found['equivalent']} do the same as the solution, each listed with the reason; {left}."
     )
 
 
 def pairs() -> str:
-    found = _saved("pairs")
-    every = sum(found.values())
+    saved = _saved("pairs")
+    found = saved["total"]
     return (
-        f"Of {every} pairs of two mistakes at once, {found['pair']} are told as the pair, {found['one of the two']} as one of "
-        f"the two, {found['another that does the same']} as another mistake that does the same, {found['nothing']} not by name "
-        f"and {found['false']} falsely."
+        f"Of {sum(found.values())} pairs of two mistakes at once, drawn from {len(saved['exercises'])} exercises, "
+        f"{found['pair']} are told as the pair, {found['one of the two']} as one of the two, {found['nothing']} not by name, "
+        f"{found['another that does the same']} as another mistake that does the same, and {found['false']} falsely."
     )
+
+
+def write(mark: str, line: str) -> None:
+    """Put a line between the marks of that name in the README."""
+    pattern = rf"(<!-- {mark}: begin -->\n).*?(<!-- {mark}: end -->)"
+    text = re.sub(pattern, lambda m: f"{m[1]}{line}\n{m[2]}", README.read_text(), flags=re.DOTALL)
+    README.write_text(text)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="put the line into the README")
+    parser.add_argument("--write", action="store_true", help="put the lines into the README")
+    parser.add_argument("--saved", action="store_true", help="only the line that comes from saved results")
     options = parser.parse_args()
-    line = " ".join([summary(), mutants(), pairs()])
-    print(line)
-    if options.write:
-        marks = r"(<!-- audit: begin -->\n).*?(<!-- audit: end -->)"
-        README.write_text(re.sub(marks, lambda m: f"{m[1]}{line}\n{m[2]}", README.read_text(), flags=re.DOTALL))
+    lines = {} if options.saved else {"audit": summary()}
+    lines["mutants"] = f"{mutants()} {pairs()}"
+    for mark, line in lines.items():
+        print(line)
+        if options.write:
+            write(mark, line)
 
 
 if __name__ == "__main__":
