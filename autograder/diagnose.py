@@ -261,11 +261,24 @@ def _pair(
     first = observed[start]
     if exercise.combine is None or first.found.problem is not None or _cost(first.case)[0]:
         return None
+    found = _best_pair(exercise, observed, first, single, alone=True)
+    if found is not None and not found.unexplained:
+        return found
+    # a fault between parameters (one state for all, say) does not show in the first one alone
+    both = (found, _best_pair(exercise, observed, first, single, alone=False))
+    return max((one for one in both if one is not None), key=lambda one: len(one.explains), default=None)
+
+
+def _best_pair(
+    exercise: CodeExercise, observed: Sequence[_Observed], first: _Observed, single: Diagnosis | None, alone: bool
+) -> Diagnosis | None:
+    """`alone`: of all pairs, those whose first parameter begins alike; else of pairs that cannot be told by it alone."""
     matches = [
         (pair, objects, match)
         for pair, objects in compatible_pairs(exercise)
         if (single is None or set(pair) & set(single.misconceptions))
-        and _begins_alike(exercise, first, objects, alone=True)
+        and (alone or not all(_shows_alone(exercise, first.case, one) for one in pair))
+        and _begins_alike(exercise, first, objects, alone)
         and _agrees_in(exercise, first, objects)
         and (match := _match(exercise, objects, observed))
     ]
@@ -273,6 +286,12 @@ def _pair(
         return None
     pair, objects, match = max(matches, key=lambda found: _rank(found[2]))
     return _diagnosis(exercise, pair, True, objects, match, observed)
+
+
+def _shows_alone(exercise: CodeExercise, case: Case, misconception: Misconception) -> bool:
+    """Does it show in the first steps of the first parameter, without the others?"""
+    short = _beginning(case, alone=True)
+    return short is None or not judged_variant(exercise, short, misconception.objects)[1].passed
 
 
 def _begins_alike(exercise: CodeExercise, one: _Observed, objects: Objects, alone: bool) -> bool:

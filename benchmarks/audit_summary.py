@@ -1,6 +1,7 @@
 """The kill matrix's summary lines, for the README: counted, never typed.
 
-Mutants and pairs of mistakes are taken from what `mutants.py` and `pairs.py` have saved.
+Audits every exercise; stopped, it goes on where it was. Mutants and pairs of mistakes are taken from what `mutants.py`
+and `pairs.py` have saved.
 
 Run: python benchmarks/audit_summary.py [--write]
 """
@@ -8,64 +9,102 @@ Run: python benchmarks/audit_summary.py [--write]
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import re
 from pathlib import Path
 from typing import Any
 
-from _common import RESULTS
+from _common import RESULTS, Ledger
 
+from autograder import misconceptions
 from autograder.audit import audit, code_exercises
+from autograder.exercise import CodeExercise
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 
 
+def measure(exercise: CodeExercise) -> dict[str, Any]:
+    report = audit(exercise, seeds=(1, 2, 3))
+    return {
+        "wrong": len(report.kills),
+        "by hand": sum(kill.source != "catalogue" for kill in report.kills),
+        "killed": sum(kill.killed for kill in report.kills),
+        "named": sum(kill.ok for kill in report.kills),
+        "right": len(report.acceptances),
+        "accepted": sum(one.accepted for one in report.acceptances),
+        "worst right": report.worst_right,
+        "nearest wrong": report.nearest_wrong if report.nearest_wrong < float("inf") else None,
+    }
+
+
+def audited() -> dict[str, dict[str, Any]]:
+    """Every exercise's counts, from the last run where nothing has changed since."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(misconceptions.__path__[0]).glob("*.py")):
+        digest.update(path.read_bytes())
+    ledger = Ledger("audit", misconceptions=digest.hexdigest()[:16])
+    for exercise in code_exercises():
+        if not ledger.has(exercise):
+            ledger.put(exercise, **measure(exercise))
+        print(exercise.id, ledger.results[exercise.id], flush=True)
+    return {exercise.id: ledger.results[exercise.id] for exercise in code_exercises()}
+
+
 def summary() -> str:
-    reports = [audit(exercise, seeds=(1, 2, 3)) for exercise in code_exercises()]
-    kills = [kill for report in reports for kill in report.kills]
-    accepted = [one for report in reports for one in report.acceptances]
-    hand_written = sum(kill.source != "catalogue" for kill in kills)
-    killed, named = sum(kill.killed for kill in kills), sum(kill.ok for kill in kills)
+    results = audited()
+    total = {key: sum(one[key] for one in results.values()) for key in ("wrong", "by hand", "killed", "named", "right")}
     return (
-        f"Of {len(kills)} wrong variants of {len(reports)} exercises ({hand_written} of them written by hand, independent of "
-        f"the simulators that the checks compare with), {killed} fail and {named} are called by their name; "
-        f"of {len(accepted)} right implementations in different styles, {sum(a.accepted for a in accepted)} pass."
+        f"Of {total['wrong']} wrong variants of {len(results)} exercises ({total['by hand']} of them written by hand, "
+        f"independent of the simulators that the checks compare with), {total['killed']} fail and {total['named']} are called "
+        f"by their name; of {total['right']} right implementations in different styles, "
+        f"{sum(one['accepted'] for one in results.values())} pass."
     )
 
 
 def _saved(name: str) -> dict[str, Any]:
-    total: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())["total"]
-    return total
+    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return found
 
 
 def mutants() -> str:
-    found = _saved("mutants")
+    saved = _saved("mutants")
+    found = saved["total"]
     left = f"{found['survivors']} are left" if found["survivors"] else "none is left"
     return (
-        f"Of {found['mutants']} mechanical mutants of the solutions, {found['killed']} fail, and {found['equivalent']} do the "
-        f"same as the solution, each listed with the reason; {left}."
+        f"Of {found['mutants']} mechanical mutants of the solutions of {len(saved['exercises'])} exercises, {found['killed']} "
+        f"fail, and {found['equivalent']} do the same as the solution, each listed with the reason; {left}."
     )
 
 
 def pairs() -> str:
-    found = _saved("pairs")
-    every = sum(found.values())
+    saved = _saved("pairs")
+    found = saved["total"]
     return (
-        f"Of {every} pairs of two mistakes at once, {found['pair']} are told as the pair, {found['one of the two']} as one of "
-        f"the two, {found['another that does the same']} as another mistake that does the same, {found['nothing']} not by name "
-        f"and {found['false']} falsely."
+        f"Of {sum(found.values())} pairs of two mistakes at once, drawn from {len(saved['exercises'])} exercises, "
+        f"{found['pair']} are told as the pair, {found['one of the two']} as one of the two, {found['nothing']} not by name, "
+        f"{found['another that does the same']} as another mistake that does the same, and {found['false']} falsely."
     )
+
+
+def write(mark: str, line: str) -> None:
+    """Put a line between the marks of that name in the README."""
+    pattern = rf"(<!-- {mark}: begin -->\n).*?(<!-- {mark}: end -->)"
+    text = re.sub(pattern, lambda m: f"{m[1]}{line}\n{m[2]}", README.read_text(), flags=re.DOTALL)
+    README.write_text(text)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="put the line into the README")
+    parser.add_argument("--write", action="store_true", help="put the lines into the README")
+    parser.add_argument("--saved", action="store_true", help="only the line that comes from saved results")
     options = parser.parse_args()
-    line = " ".join([summary(), mutants(), pairs()])
-    print(line)
-    if options.write:
-        marks = r"(<!-- audit: begin -->\n).*?(<!-- audit: end -->)"
-        README.write_text(re.sub(marks, lambda m: f"{m[1]}{line}\n{m[2]}", README.read_text(), flags=re.DOTALL))
+    lines = {} if options.saved else {"audit": summary()}
+    lines["mutants"] = f"{mutants()} {pairs()}"
+    for mark, line in lines.items():
+        print(line)
+        if options.write:
+            write(mark, line)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from autograder.answers import large_batch_ranks as rank_answers
 from autograder.answers import large_batch_scaling as answers
 from autograder.audit import attempt, code_exercises
 from autograder.collectors.launches import MIXES
-from autograder.collectors.minibatching import PEAK
+from autograder.collectors.minibatching import PEAK, mean_relative_error
 from autograder.collectors.ranks import run_ranks
 from autograder.evidence import ProtocolError, gather
 from autograder.exercise import REGISTRY, CodeExercise
@@ -319,7 +319,7 @@ def test_the_references_of_the_ranks_are_autograds_gradient_of_the_whole_batch()
         found = gather(case, function({}))
         w1, b1, w2, b2 = (torch.tensor(one, requires_grad=True) for one in case.inputs["weights"])
         X, y = (torch.tensor(np.concatenate(case.inputs[key])) for key in ("X", "y"))
-        whole = ((torch.tanh(X @ w1.T + b1) @ w2.T + b2 - y) ** 2).mean()
+        whole = mean_relative_error(torch.tanh(X @ w1.T + b1) @ w2.T + b2, y)
         for i, g in enumerate(torch.autograd.grad(whole, (w1, b1, w2, b2))):
             for rank in range(len(case.inputs["X"])):
                 assert np.allclose(found.arrays[f"gradient of parameter {i} on rank {rank}"], g.numpy(), atol=1e-13)
