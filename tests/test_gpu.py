@@ -189,3 +189,22 @@ def test_the_gpu_tests_need_pytest_and_torch_alone(root: Path) -> None:
     out = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=120)
     assert out.returncode == 0, out.stdout[-2000:] + out.stderr
     assert "test_every_accepted_answer_is_right_on_cuda" in out.stdout
+
+
+# --- whose line it was ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("exercise", by_id([one for one in CODE if one.kind == "launches"]))
+def test_every_wait_and_mix_is_told_with_the_line_of_code_that_did_it(exercise: CodeExercise) -> None:
+    """For every hand-written wrong answer to a GPU exercise that waits for the device, mixes devices or copies to it."""
+    told = 0
+    for _, name, given in answers(exercise, "MUTANTS"):
+        for case in filter(counted, visible_cases(exercise)):
+            evidence = gather(case, given)
+            for rule, _, lines in judge_case(case, evidence, expected_evidence(exercise, case)).violations:
+                if any(word in rule for word in ("synchronisations", "mix", "copies")):
+                    assert all(line.startswith("line ") and "`" in line for line in lines), (name, rule, lines)
+                    assert lines, (name, rule)
+                    told += 1
+    if exercise.id not in ("minibatch.accumulate", "adam.master_weights"):  # no wrong answer there waits or mixes
+        assert told
