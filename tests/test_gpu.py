@@ -6,6 +6,7 @@ Elsewhere the same cases run on the pretend GPU, which refuses to mix devices as
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -183,12 +184,25 @@ def test_the_gpu_tests_need_pytest_and_torch_alone(root: Path) -> None:
     """A GPU machine has no Jupyter: nothing of nbgrader's may be imported while these tests are collected."""
     code = BLOCKER.replace("'pytest', ", "") + (
         "import pytest, sys\n"
-        "sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', '-m', 'gpu', '--collect-only', "
+        "sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', '-p', 'no:xdist', '-m', 'gpu', '--collect-only', "
         "'tests/test_gpu.py', 'tests/launches']))"
     )
     out = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=120)
     assert out.returncode == 0, out.stdout[-2000:] + out.stderr
     assert "test_every_accepted_answer_is_right_on_cuda" in out.stdout
+
+
+def test_the_benchmark_runs_a_notebook_with_torch_numpy_and_matplotlib_alone(root: Path) -> None:
+    notebook = str(next((root / "source").glob("00_*/*.ipynb")))
+    code = BLOCKER + (
+        "import runpy\n"
+        f"sys.argv = ['gpu.py', '--quick', '--notebook', {notebook!r}]\n"
+        "sys.path.insert(0, 'benchmarks')\n"
+        "runpy.run_path('benchmarks/gpu.py', run_name='__main__')"
+    )
+    out = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=120)
+    assert out.returncode == 0, out.stderr
+    assert json.loads(out.stdout.strip().splitlines()[-1])["failed"] == ""
 
 
 # --- whose line it was ----------------------------------------------------------------------------------------------
