@@ -24,6 +24,7 @@ from autograder.devices import AT_HOME, NoDevice, at_home, counted, moved, on_de
 from autograder.evidence import COLLECTORS, collecting, gather
 from autograder.exercise import TOLERANCE, Case, CodeExercise
 from autograder.verdict import expected_evidence, hidden_cases, judge_case, visible_cases
+from utils.device import captured, compiled
 
 CODE = code_exercises()
 MOVABLE = [exercise for exercise in CODE if movable(exercise)]
@@ -93,6 +94,28 @@ def test_a_check_on_a_gpu_machine_plays_its_cases_there_too(capsys: pytest.Captu
     exercise = code_exercises(["adam.step"])[0]
     checks.check("adam.step", *next(iter(answers(exercise, "ACCEPTED").values())))
     assert "the GPU" in capsys.readouterr().out
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("way", [compiled, captured])
+def test_steps_compiled_and_captured_move_the_weights_as_plain_ones_do(way: Any) -> None:
+    def after(steps: int, prepare: Any) -> torch.Tensor:
+        w = torch.nn.Parameter(torch.ones(8, device="cuda"))
+        w.grad = torch.full((8,), 0.5, device="cuda")
+        opt = torch.optim.SGD([w], lr=0.25, momentum=0.5)
+        step = prepare(opt.step)
+        with torch.no_grad():  # preparing takes steps of its own
+            w.fill_(1.0)
+            opt.state[w]["momentum_buffer"].zero_()
+        for _ in range(steps):
+            step()
+        return w.detach().cpu()
+
+    def plain(step: Any) -> Any:
+        step()  # makes the buffer
+        return step
+
+    torch.testing.assert_close(after(3, lambda step: way(step, torch.device("cuda"))), after(3, plain))
 
 
 # --- the same cases on the pretend GPU ------------------------------------------------------------------------------
