@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test attacks lab release audit bench pictures lint clean
+.PHONY: demo test attacks gpu lab release audit bench pictures lint clean
 
 demo: $(READY)  ## build the release, grade the sample class, say where feedback and class report lie
 	$(BIN)/autograder build
@@ -15,6 +15,10 @@ test: $(READY)  ## all tests
 
 attacks: $(READY)  ## the hostile submissions: about three minutes, and nothing else beside them
 	$(BIN)/python -m pytest tests/attacks
+
+gpu:  ## on a machine with a CUDA device: tests and figures with its own Python (torch, numpy, matplotlib, pytest)
+	PYTHONPATH=. $(PYTHON) -m pytest -q -m gpu tests/test_gpu.py tests/launches
+	PYTHONPATH=. $(PYTHON) benchmarks/gpu.py
 
 lab: $(READY)  ## JupyterLab in the source folder
 	$(BIN)/jupyter lab --notebook-dir=. --LabApp.default_url=/lab/tree/release

@@ -6,6 +6,7 @@ Elsewhere the same cases run on the pretend GPU, which refuses to mix devices as
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from autograder.devices import AT_HOME, NoDevice, at_home, counted, moved, on_de
 from autograder.evidence import COLLECTORS, collecting, gather
 from autograder.exercise import TOLERANCE, Case, CodeExercise
 from autograder.verdict import expected_evidence, hidden_cases, judge_case, visible_cases
+from utils.device import captured, compiled
 
 CODE = code_exercises()
 MOVABLE = [exercise for exercise in CODE if movable(exercise)]
@@ -92,6 +94,28 @@ def test_a_check_on_a_gpu_machine_plays_its_cases_there_too(capsys: pytest.Captu
     exercise = code_exercises(["adam.step"])[0]
     checks.check("adam.step", *next(iter(answers(exercise, "ACCEPTED").values())))
     assert "the GPU" in capsys.readouterr().out
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("way", [compiled, captured])
+def test_steps_compiled_and_captured_move_the_weights_as_plain_ones_do(way: Any) -> None:
+    def after(steps: int, prepare: Any) -> torch.Tensor:
+        w = torch.nn.Parameter(torch.ones(8, device="cuda"))
+        w.grad = torch.full((8,), 0.5, device="cuda")
+        opt = torch.optim.SGD([w], lr=0.25, momentum=0.5)
+        step = prepare(opt.step)
+        with torch.no_grad():  # preparing takes steps of its own
+            w.fill_(1.0)
+            opt.state[w]["momentum_buffer"].zero_()
+        for _ in range(steps):
+            step()
+        return w.detach().cpu()
+
+    def plain(step: Any) -> Any:
+        step()  # makes the buffer
+        return step
+
+    torch.testing.assert_close(after(3, lambda step: way(step, torch.device("cuda"))), after(3, plain))
 
 
 # --- the same cases on the pretend GPU ------------------------------------------------------------------------------
@@ -183,9 +207,41 @@ def test_the_gpu_tests_need_pytest_and_torch_alone(root: Path) -> None:
     """A GPU machine has no Jupyter: nothing of nbgrader's may be imported while these tests are collected."""
     code = BLOCKER.replace("'pytest', ", "") + (
         "import pytest, sys\n"
-        "sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', '-m', 'gpu', '--collect-only', "
+        "sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', '-p', 'no:xdist', '-m', 'gpu', '--collect-only', "
         "'tests/test_gpu.py', 'tests/launches']))"
     )
     out = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=120)
     assert out.returncode == 0, out.stdout[-2000:] + out.stderr
     assert "test_every_accepted_answer_is_right_on_cuda" in out.stdout
+
+
+def test_the_benchmark_runs_a_notebook_with_torch_numpy_and_matplotlib_alone(root: Path) -> None:
+    notebook = str(next((root / "source").glob("00_*/*.ipynb")))
+    code = BLOCKER + (
+        "import runpy\n"
+        f"sys.argv = ['gpu.py', '--quick', '--notebook', {notebook!r}]\n"
+        "sys.path.insert(0, 'benchmarks')\n"
+        "runpy.run_path('benchmarks/gpu.py', run_name='__main__')"
+    )
+    out = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=120)
+    assert out.returncode == 0, out.stderr
+    assert json.loads(out.stdout.strip().splitlines()[-1])["failed"] == ""
+
+
+# --- whose line it was ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("exercise", by_id([one for one in CODE if one.kind == "launches"]))
+def test_every_wait_and_mix_is_told_with_the_line_of_code_that_did_it(exercise: CodeExercise) -> None:
+    """For every hand-written wrong answer to a GPU exercise that waits for the device, mixes devices or copies to it."""
+    told = 0
+    for _, name, given in answers(exercise, "MUTANTS"):
+        for case in filter(counted, visible_cases(exercise)):
+            evidence = gather(case, given)
+            for rule, _, lines in judge_case(case, evidence, expected_evidence(exercise, case)).violations:
+                if any(word in rule for word in ("synchronisations", "mix", "copies")):
+                    assert all(line.startswith("line ") and "`" in line for line in lines), (name, rule, lines)
+                    assert lines, (name, rule)
+                    told += 1
+    if exercise.id not in ("minibatch.accumulate", "adam.master_weights"):  # no wrong answer there waits or mixes
+        assert told

@@ -40,8 +40,7 @@ def choose(prefer: str | None = None) -> Choice:
             return Choice(torch.device(prefer), "as you asked.")
         fallback = choose()
         return Choice(fallback.device, f"{prefer} does not work here ({trouble}); {fallback.reason}")
-    gpus: list[int] = _gpus()
-    broken: list[str] = []
+    gpus, broken = _gpus(), list[str]()
     for index in gpus:
         name = f"cuda:{index}"
         trouble = _trouble(name)
@@ -147,7 +146,7 @@ def captured(work: Callable[[], object], device: torch.device) -> Callable[[], o
     """
     if device.type != "cuda":
         raise Unavailable(f"a CUDA graph needs a CUDA device, and this notebook runs on {device.type}")
-    side = torch.cuda.Stream(device)
+    side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     side.wait_stream(torch.cuda.current_stream(device))
     try:
         with torch.cuda.stream(side):  # allocations and kernels of the first runs must not be recorded

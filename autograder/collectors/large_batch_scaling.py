@@ -16,7 +16,7 @@ from autograder.collectors.ranks import AllReduce, check_reduced, run_ranks
 from autograder.evidence import ProtocolError, Record, as_array
 from autograder.exercise import Case
 from autograder.launches import DeviceMix, LaunchCounter
-from autograder.launches.current import uncounted
+from autograder.launches.current import note, uncounted
 
 Tensor = torch.Tensor
 
@@ -109,13 +109,12 @@ def _in_threads(inputs: Mapping[str, Any], call: Any, here: Place, record: Recor
 
 def _counted(inputs: Mapping[str, Any], call: Any, here: Place, counter: LaunchCounter, record: Record) -> None:
     count, dtype, sizes = len(inputs["X"]), inputs.get("dtype", "float64"), list[int]()
-    foreign: list[str] = []  # calls with a tensor of another device, which nccl refuses
 
     def all_reduce(tensor: Tensor, op: Any = None, group: Any = None, async_op: bool = False) -> None:
         check_reduced(tensor, op)
         sizes.append(tensor.numel())
-        if tensor.device != X.device:
-            foreign.append(f"all_reduce number {len(sizes)} is given a tensor on the {tensor.device.type.upper()}")
+        if tensor.device != X.device:  # which nccl refuses
+            note("mixes", f"all_reduce number {len(sizes)} is given a tensor on the {tensor.device.type.upper()}")
         with torch.no_grad(), uncounted():
             tensor.detach().mul_(count)
 
@@ -128,14 +127,14 @@ def _counted(inputs: Mapping[str, Any], call: Any, here: Place, counter: LaunchC
             _call(inputs, call, model, X, y, all_reduce, count)
     except DeviceMix:
         pass  # the section has noted where
-    record.fact(MIXES, float(len(section.mixes) + len(foreign)))
-    record.fact(f"{MIXES}: where", [*event_lines(section.mixes), *foreign[:3]])
+    record.fact(MIXES, float(len(section.mixes)))
+    record.fact(f"{MIXES}: where", event_lines(section.mixes))
     record.fact(SYNCS, float(len(section.syncs)))
     record.fact(f"{SYNCS}: where", event_lines(section.syncs))
     record.fact(CALLS, float(len(sizes)))
     if one is not None:
         record.fact(PEAK, round(section.peak_bytes / max(one, 1), 2))
-    if not section.mixes and not foreign:
+    if not section.mixes:
         _gradients(record, inputs, model, "", counter.fetch)
 
 

@@ -39,7 +39,11 @@ def event_here(what: str, owner: int) -> Event:
 
 
 _COUNTING = os.path.dirname(os.path.abspath(__file__)) + os.sep  # the folder of the modules that count
+_COLLECTORS = (
+    os.path.join(os.path.dirname(os.path.dirname(_COUNTING)), "collectors") + os.sep
+)  # call the student's code
 _AUTOGRADER = os.path.dirname(os.path.dirname(_COUNTING)) + os.sep  # the folder of the package around them
+_COLLECTORS = os.path.join(_AUTOGRADER, "collectors", "")  # they call the student's code
 
 
 def _foreign_directories() -> tuple[str, ...]:
@@ -63,9 +67,9 @@ def _is_foreign(filename: str) -> bool:
 
 
 def _runs_students(filename: str) -> bool:
-    """Is this a file of `autograder` outside counting? Its answers and probes stand in for students."""
+    """Is this a file of `autograder` that stands in for students, as its answers and misconceptions do?"""
     path = os.path.abspath(filename)
-    return path.startswith(_AUTOGRADER) and not path.startswith(_COUNTING)
+    return path.startswith(_AUTOGRADER) and not path.startswith((_COUNTING, _COLLECTORS))
 
 
 def _student_frame(owner: int) -> types.FrameType | None:
