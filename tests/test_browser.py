@@ -107,6 +107,14 @@ def reduced(name: str) -> nbformat.NotebookNode:
     return notebook
 
 
+#: The kernel redraws for every key: is the picture the one of half a second ago, and loaded?
+AT_REST = """() => {
+    const now = document.querySelector('.jupyter-widgets img[alt]'), was = window.lastPicture;
+    window.lastPicture = now?.src;
+    return now?.complete && now.naturalWidth > 0 && was === now.src;
+}"""
+
+
 @pytest.mark.parametrize("name", explorers())
 def test_an_explorer_follows_its_sliders_by_keyboard(name: str, lab: tuple[Any, Path]) -> None:
     page, folder = lab
@@ -127,5 +135,6 @@ def test_an_explorer_follows_its_sliders_by_keyboard(name: str, lab: tuple[Any, 
             " return now && now !== was; }",
             arg=[attribute, was],
         )
-    shot(page.locator(".jp-Cell-outputArea", has=picture), f"explorer_{name}")
+    page.wait_for_function(AT_REST, polling=500)
+    shot(page, f"explorer_{name}")
     close_notebook(page)

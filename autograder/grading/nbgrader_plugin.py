@@ -3,6 +3,9 @@
 `nbgrader_config.py` calls `install`. `nbgrader autograde` and formgrader's Autograde then grade with the engine, in a
 process of its own (a Jupyter server has threads, and forks need a process without); `nbgrader generate_feedback` and
 formgrader's Generate Feedback write the engine's pages, with manual scores and comments as they are now.
+
+The engine is imported when it is used: students who start JupyterLab in this folder read `nbgrader_config.py` as well,
+without the packages that grading needs, and nobody's server has to import torch.
 """
 
 from __future__ import annotations
@@ -15,12 +18,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nbgrader.converters import Autograde, GenerateFeedback
 from nbgrader.converters.base import NbGraderException
 
-from autograder.grading.engine import Course, write_feedback_again
+if TYPE_CHECKING:
+    from autograder.grading.engine import Course
 
 
 def install() -> None:
@@ -58,6 +62,8 @@ def _lines(command: list[str], converter: Any) -> Iterator[str]:
 
 def _generate_feedback(converter: Any) -> None:
     """In place of `GenerateFeedback.start`."""
+    from autograder.grading.engine import write_feedback_again
+
     course, name, students = _where(converter)
     for student in write_feedback_again(course, name, students):
         converter.log.info("Feedback for %s written", student)
@@ -65,6 +71,8 @@ def _generate_feedback(converter: Any) -> None:
 
 def _where(converter: Any) -> tuple[Course, str, list[str]]:
     """Course, assignment and the students meant by nbgrader's settings (its student id may be a pattern)."""
+    from autograder.grading.engine import Course
+
     folder = converter.coursedir
     course = Course(Path(folder.root), folder.db_url, folder.course_id or "default_course")
     name = folder.assignment_id

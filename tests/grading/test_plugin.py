@@ -30,6 +30,24 @@ print(api.generate_feedback("light", sys.argv[1])["success"])
 """
 
 
+#: What the student's extra does not install.
+STUDENT = """
+import sys
+for name in ("latex2mathml", "typer", "rich", "distributed", "psycopg2"):
+    sys.modules[name] = None
+from nbgrader.apps import NbGrader
+app = NbGrader()
+app.load_config_file()
+print(app.config.Execute.skip_cells_with_tag, app.config.CourseDirectory.course_id, "torch" in sys.modules)
+"""
+
+
+def test_a_students_machine_can_read_the_courses_configuration(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "nbgrader_config.py").write_text((root / "nbgrader_config.py").read_text(encoding="utf-8"))
+    out = run(tmp_path, "-c", STUDENT)
+    assert out.stdout.split() == ["demo", "practical-optimization", "False"], out.stderr
+
+
 @pytest.fixture(scope="module")
 def course(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Student]]:
     folder = tmp_path_factory.mktemp("plugin")
