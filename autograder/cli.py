@@ -370,8 +370,8 @@ def feedback(
     from autograder.grading import command
     from autograder.grading.engine import write_feedback_again
 
-    place = command.course_at(course.resolve())
     try:
+        place = command.course_at(course.resolve())
         for student in write_feedback_again(place, assignment, students or []):
             console.print(place.root / "feedback" / student / assignment / f"{assignment}.html", soft_wrap=True)
     except command.EXPECTED as error:
@@ -401,8 +401,8 @@ def report(
     from autograder.grading.report.command import as_json as json_of
     from autograder.grading.report.command import write_report
 
-    place = command.course_at(course.resolve(), gradebook)
     try:
+        place = command.course_at(course.resolve(), gradebook)
         found, path = write_report(place, assignments or [], output, leaderboard, real_names, page=not as_json)
     except command.EXPECTED as error:
         fail(str(error))

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 
@@ -30,6 +31,7 @@ def examine() -> list[Finding]:
         _counting,
         _sandbox,
         _nbgrader,
+        _gradebook,
         _widgets,
         _browser,
         _address,
@@ -89,6 +91,23 @@ def _sandbox() -> Finding:
 
 def _nbgrader() -> Finding:
     return _package("nbgrader", 'pip install -c constraints.txt -e ".[instructor]"')
+
+
+def _gradebook() -> Finding:
+    """Can the database be used that this folder's nbgrader_config.py names? SQLite, without one, needs no driver."""
+    try:
+        from sqlalchemy.engine import make_url
+
+        from autograder.grading.command import course_at
+
+        url = make_url(course_at(Path.cwd()).gradebook)
+        url.get_dialect().import_dbapi()
+    except ModuleNotFoundError as error:
+        remedy = 'pip install -c constraints.txt -e ".[postgres]" for PostgreSQL, or the driver of your db_url'
+        return Finding("gradebook", "missing", str(error), remedy)
+    except Exception as error:  # a configuration is a program
+        return Finding("gradebook", "missing", str(error).partition("\n")[0], "correct nbgrader_config.py")
+    return Finding("gradebook", "ok", url.get_backend_name())
 
 
 def _widgets() -> Finding:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from autograder.doctor import Finding, _gradebook
 from autograder.exercise import REGISTRY
 
 
@@ -21,7 +22,8 @@ def autograder(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 def test_help_lists_every_command(root: Path) -> None:
     out = autograder("--help", cwd=root)
     assert out.returncode == 0
-    for command in ("build", "grade", "feedback", "report", "audit", "exercises", "demo", "doctor"):
+    commands = "build grade feedback report export extend audit exercises new-assignment demo doctor"
+    for command in commands.split():
         assert command in out.stdout
 
 
@@ -109,3 +111,22 @@ def test_the_doctor_reports_what_is_there(root: Path) -> None:
     assert found["launch counting"]["state"] == "ok"
     assert found["course address"]["state"] == "note"
     assert "set repository in course/course.toml" in found["course address"]["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "says", "remedy"),
+    [
+        ("c.CourseDirectory.db_url = 'postgresql+pg8000://localhost/grades'", "pg8000", "driver of your db_url"),
+        ("c.AssignLatePenalties.plugin_class = 'nowhere.Late'", "late penalty", "correct nbgrader_config.py"),
+    ],
+)
+def test_the_doctor_tries_what_the_courses_configuration_asks_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, says: str, remedy: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert _gradebook() == Finding("gradebook", "ok", "sqlite")
+    (tmp_path / "nbgrader_config.py").write_text(f"c = get_config()\n{setting}\n")
+    found = _gradebook()
+    assert found.state == "missing"
+    assert says in found.found
+    assert remedy in found.remedy

@@ -501,12 +501,12 @@ def _set_grade(grade: Any, auto_score: float | None, changed: bool) -> None:
 
 def _standing(submission: Any, grades: Iterable[Any]) -> Standing:
     points: dict[str, float | None] = {}
-    waits = graded = False
+    waits, graded = False, submission.timestamp is not None
     for name, auto, manual, extra, needs in grades:
         score = manual if manual is not None else auto
         points[name] = None if score is None else score + (extra or 0.0)
         waits = waits or bool(needs) or score is None
-        graded = graded or bool(needs) or score is not None
+        graded = graded or score is not None
     late = submission.total_seconds_late if submission.assignment.duedate is not None else 0.0
     penalty = float(submission.late_submission_penalty or 0.0)
     return Standing(points, waits and graded, late, penalty, graded, submission.timestamp, submission.extension)

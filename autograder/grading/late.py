@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.preprocessors import AssignLatePenalties
+from sqlalchemy.exc import SAWarning
 from traitlets import TraitError
 from traitlets.config import Config
 
@@ -26,7 +28,7 @@ def late_plugin(config: Config, root: Path) -> Any:
     try:
         return AssignLatePenalties(config=config).plugin_class(config=config, log=QUIET)
     except (ImportError, TraitError) as error:
-        said = str(error).splitlines()[0]
+        said = str(error).splitlines()[0].rpartition(" but ")[2]  # behind the trait's own words
         raise GradebookError(f"the late penalty of nbgrader_config.py cannot be used: {said}") from None
 
 
@@ -38,7 +40,8 @@ def extend(url: str, course: str, assignment: str, student: str, extension: time
     if not is_there(url):
         raise GradebookError(f"there is no gradebook at {url}: run nbgrader generate_assignment first, or say --course")
     scripts_on_path()
-    with Gradebook(url, course) as gradebook:
+    with warnings.catch_warnings(), Gradebook(url, course) as gradebook:
+        warnings.simplefilter("ignore", SAWarning)  # about the order in which nbgrader makes a submission's rows
         try:
             due = gradebook.find_assignment(assignment).duedate
             gradebook.find_student(student)
