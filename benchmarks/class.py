@@ -5,9 +5,9 @@ some exercises wrong (an operator or a number of the solution changed) or not do
 cells, text in place of code), 5 are hostile or careless (exits, forks, memory, files, output; one in five hundred never ends).
 Then every tenth student hands in again, and the class is graded a second time; then a third time, unchanged.
 
-Run: python benchmarks/class.py [--submissions 100 1000] [--jobs 2] [--folder F]. Each size is saved when it is done; one that
-is saved already is left out (--again measures it anew). With --folder the courses are kept there, and a run that was stopped
-goes on with what is not graded yet, and tells of that part.
+Run: python benchmarks/class.py [--submissions 100 1000] [--jobs 2] [--folder F]. Results are saved after each round; a size
+that is saved as a whole is left out (--again measures it anew). With --folder the courses are kept there, and a run that was
+stopped goes on with what is not graded yet, and tells of that part.
 
 Seconds of processor time are those of all processes, and hardly depend on who else uses the machine; wall time does.
 """
@@ -250,28 +250,25 @@ def report_seconds(folder: Path) -> float:
     return round(processor_seconds() - start, 1)
 
 
-def measure(folder: Path, names: Sequence[str], students: int, jobs: int) -> dict[str, Any]:
-    kinds = make(folder, names, students)
-    first = round_of(folder, names, jobs)
-    again = hand_in_again(folder, names, students)
-    second = round_of(folder, names, jobs)
-    idle = round_of(folder, names, jobs)
+def measure(folder: Path, names: Sequence[str], students: int, jobs: int) -> Iterator[dict[str, Any]]:
+    """What is known after each round; the last one has all."""
+    found: dict[str, Any] = {"submissions": students * len(names), "notebooks": len(names), "students": students}
+    found |= {"kinds": dict(make(folder, names, students)), "jobs": jobs}
+    first = found["first"] = round_of(folder, names, jobs)
     hours = first["processor_s_each"] * SUBMISSIONS_TOLD / CORES_TOLD / 3600
-    return {
-        "submissions": students * len(names),
-        "notebooks": len(names),
-        "students": students,
-        "kinds": dict(kinds),
-        "jobs": jobs,
-        "first": first,
-        "handed_in_again": again,
-        "second": second,
-        "unchanged": idle,
-        "store_mb": round((folder / STORE).stat().st_size / 2**20, 1),
-        "store_kb_each": round((folder / STORE).stat().st_size / 2**10 / (first["graded"] + second["graded"]), 1),
-        "report_processor_s": report_seconds(folder),
-        f"hours_for_{SUBMISSIONS_TOLD}_on_{CORES_TOLD}_cores_extrapolated": round(hours, 2),
+    found[f"hours_for_{SUBMISSIONS_TOLD}_on_{CORES_TOLD}_cores_extrapolated"] = round(hours, 2)
+    yield found
+    found["handed_in_again"] = hand_in_again(folder, names, students)
+    second = found["second"] = round_of(folder, names, jobs)
+    size = (folder / STORE).stat().st_size
+    found |= {
+        "store_mb": round(size / 2**20, 1),
+        "store_kb_each": round(size / 2**10 / (first["graded"] + second["graded"]), 1),
     }
+    yield found
+    found["unchanged"] = round_of(folder, names, jobs)
+    found["report_processor_s"] = report_seconds(folder)
+    yield found
 
 
 def main() -> None:
@@ -289,15 +286,15 @@ def main() -> None:
         for count in options.submissions:
             students = -(-count // len(names))
             key = f"{students} x {len(names)}"
-            if key in sizes and not options.again:
+            if "report_processor_s" in sizes.get(key, {}) and not options.again:
                 print(f"{key}: measured already")
                 continue
             folder = (options.folder or Path(temporary)) / f"class{students}x{len(names)}"
             folder.mkdir(parents=True, exist_ok=True)
             print(f"{key} (students x notebooks)", flush=True)
-            sizes[key] = measure(folder, names, students, options.jobs)
+            for sizes[key] in measure(folder, names, students, options.jobs):
+                save("class", {"sizes": dict(sorted(sizes.items(), key=lambda item: item[1]["submissions"]))})
             print(json.dumps(sizes[key], indent=1), flush=True)
-            save("class", {"sizes": dict(sorted(sizes.items(), key=lambda item: item[1]["submissions"]))})
 
 
 if __name__ == "__main__":

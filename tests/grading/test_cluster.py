@@ -55,7 +55,8 @@ class Machines:
         """A worker process with one thread; `program` runs before Dask's own."""
         return self._start(
             "distributed.cli.dask_worker",
-            *(self.address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", str(self._folder)),
+            *(self.address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--death-timeout", "60"),
+            *("--local-directory", str(self._folder)),
             program=program,
             **environment,
         )
