@@ -16,7 +16,7 @@ def extend(
     assignment: Annotated[str, typer.Argument(help="The assignment's name, such as 05_adam_adamw.")],
     student: Annotated[str, typer.Argument(help="The student's id.")],
     days: Annotated[float, typer.Option(min=0, help="Counted from the due date; 0 days and hours take it back.")] = 0,
-    hours: Annotated[float, typer.Option(min=0)] = 0,
+    hours: Annotated[float, typer.Option(min=0, help="Added to the days.")] = 0,
     course: Annotated[Path, typer.Option(help="The folder with release/ and the gradebook.")] = Path(),
     gradebook: Annotated[
         str | None, typer.Option(help="nbgrader's db_url; that of nbgrader_config.py without.")
@@ -33,7 +33,11 @@ def extend(
         fail(str(error))
     console = Console()
     if due is None:
-        console.print(f"{assignment} has no due date yet: the extension counts from the one that it will get")
+        console.print(
+            f"{assignment} has no due date yet: the extension counts from the one that it will get", soft_wrap=True
+        )
     else:
         console.print(f"{student}: {assignment} is due {due:%Y-%m-%d %H:%M} UTC", highlight=False)
-    console.print(f"Graded already? autograder grade {assignment} {student} --force reckons the penalty anew.")
+    console.print(
+        f"Graded already? autograder grade {assignment} {student} --force reckons the penalty anew.", soft_wrap=True
+    )

@@ -28,5 +28,7 @@ def new_assignment(
     for path in paths:
         console.print(path.relative_to(root), soft_wrap=True, highlight=False)
     console.print(
-        f"Change them, then: autograder build {name} and autograder audit {assignment.topic}.step", highlight=False
+        f"Change them, then: autograder build {name} and autograder audit {assignment.topic}.step",
+        soft_wrap=True,
+        highlight=False,
     )
