@@ -61,6 +61,14 @@ def test_what_equals_the_reference_for_plain_sgd_passes_there_and_is_named_elsew
     assert diagnosis.equal_in == ("kind = 'sgd'",)
 
 
+def test_a_mistake_between_parameters_is_found_beside_another_one() -> None:
+    """One state for all looks right in a parameter by itself, and like a state that is lost where shapes differ."""
+    diagnosis = told("adam.adamw", bank.optimizer("decoupled", {"sign": 1, "state": "shared"}))
+    assert diagnosis is not None
+    assert set(diagnosis.ids) == {"M5", "A23"}
+    assert diagnosis.unexplained == ()
+
+
 def test_a_known_mistake_beside_an_unknown_one_is_told_for_what_it_explains() -> None:
     class Odd(bank.optimizer("l2", {"eps": "inside"})):  # type: ignore[misc]
         def step(self, closure: Any = None) -> None:

@@ -167,9 +167,8 @@ def _shortened(old: str, new: str) -> tuple[str, str]:
     one, two = (re.findall(r"\w+|\s+|.", text) for text in (old, new))
     if one == two:
         return f"{old[: _LONG - 1]}…", new
-    head, tail = _shared(one, two), 0
-    shortest = min(len(one), len(two)) - head
-    tail = min(_shared(one[::-1], two[::-1]), shortest)
+    head = _shared(one, two)
+    tail = min(_shared(one[::-1], two[::-1]), min(len(one), len(two)) - head)
     first, last = max(head - _CONTEXT, 0), max(tail - _CONTEXT, 0)
     return tuple(  # type: ignore[return-value]
         ("…" if first else "") + "".join(words[first : len(words) - last]) + ("…" if last else "")
