@@ -191,6 +191,38 @@ def test_a_check_on_a_gpu_machine_adds_the_visible_cases_in_every_dtype() -> Non
         assert gather(twins[0], (torch.optim.Adam,)).problem is not None
 
 
+@pytest.fixture
+def gpu_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`check` as on a machine with a GPU; the pretend one stands for it."""
+    twins = checks.twins
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(checks, "twins", lambda exercise, device: twins(exercise, "pretend"))
+
+
+@pytest.mark.usefixtures("gpu_machine")
+def test_on_a_gpu_machine_a_mistake_has_the_same_name(capsys: pytest.CaptureFixture[str]) -> None:
+    exercise = code_exercises(["start.gd_step"])[0]
+    for row, _, given in answers(exercise, "MUTANTS"):
+        with pytest.raises(checks.CheckFailed):
+            checks.check(exercise.id, *given)
+        title = next(m.title for m in exercise.misconceptions if m.id == row)
+        assert title in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.usefixtures("gpu_machine")
+def test_on_a_gpu_machine_a_tensor_of_the_cpu_is_found_with_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    @torch.no_grad()
+    def gd_step(w: torch.Tensor, grad: torch.Tensor, lr: float) -> None:
+        w.sub_(lr * grad + torch.zeros(w.shape, dtype=w.dtype))
+
+    with pytest.raises(checks.CheckFailed):
+        checks.check("start.gd_step", gd_step)
+    said = capsys.readouterr().out
+    assert "on the pretend GPU" in said
+    assert "torch.zeros(w.shape, dtype=w.dtype)" in said
+    assert "zeros_like" in said, "the way out"
+
+
 def test_answers_on_numpy_stay_right_where_the_exercise_asks_for_no_device() -> None:
     """Nothing in these exercises says where tensors live: `check` on a GPU machine does not ask for it either."""
     for exercise_id in ("largebatch.noise_scale", "landscape.classify"):

@@ -107,7 +107,7 @@ def test_hidden_gpus_are_none_and_nothing_is_written_to_stderr() -> None:
 
 def test_what_a_cpu_cannot_run_is_left_out_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     work = lambda: None  # noqa: E731
-    with pytest.raises(device.Unavailable, match="torch.compile is left to a GPU"):
+    with pytest.raises(device.Unavailable, match=r"torch\.compile is left to a GPU"):
         device.compiled(work, torch.device("cpu"))
     with pytest.raises(device.Unavailable, match="a CUDA graph needs a CUDA device, and this notebook runs on cpu"):
         device.captured(work, torch.device("cpu"))
