@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from autograder.overview import Progress as progress
 
 __all__ = ["check", "hint", "done", "material", "solution", "progress", "CheckFailed"]
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 
 def __getattr__(name: str) -> Any:

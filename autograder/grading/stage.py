@@ -11,6 +11,8 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from autograder import __version__
+
 #: Files and folders of the package that are copied as they are.
 WHOLE = ("evidence.py", "collectors", "launches")
 
@@ -53,7 +55,7 @@ def stage(folder: Path, extra: Sequence[str] = ENGINE) -> Path:
         if one.exists():
             raise FileExistsError(f"{one} exists already: stage into an empty folder")
     package.mkdir(parents=True)
-    (package / "__init__.py").write_text(_STUB, encoding="utf-8")
+    (package / "__init__.py").write_text(f"{_STUB}\n\n__version__ = {__version__!r}\n", encoding="utf-8")
     for name in (*WHOLE, *extra):
         _copy(name, package)
     for name, wanted in EXCERPTS.items():
@@ -162,7 +164,6 @@ def _is_module(path: Path) -> bool:
 _STUB = '''"""The names that a notebook imports. While it is graded they tell nothing: marks are found after the run."""
 
 __all__ = ["check", "hint", "done", "material", "solution", "progress", "CheckFailed"]
-__version__ = "0.1.0"
 
 
 class CheckFailed(AssertionError):
