@@ -386,7 +386,9 @@ def test_the_autograder_zip_holds_what_grading_needs_and_no_answers(place: Cours
     assert {"setup.sh", "run_autograder", "requirements.txt", "constraints.txt", "course/course.toml"} <= names
     assert [name for name in names if name.startswith("release/")] == [f"release/{ASSIGNMENT}/{ASSIGNMENT}.ipynb"]
     assert not [
-        name for name in names if "answers" in name or name.startswith(("source", "autograder/source", "tests"))
+        name
+        for name in names
+        if name.startswith(("autograder/answers", "autograder/source", "source", "tests", "benchmarks"))
     ]
     assert (modes["run_autograder"], modes["setup.sh"], modes["course/.key"]) == (0o755, 0o755, 0o600)
     key = (place.root / "course" / ".key").read_bytes()
