@@ -180,9 +180,9 @@ class Conductor:
         return {"cells": cells, "seed": seed, **times}
 
     def _step(self, talk: _Talk, place: int, step: _Step, asked: Mapping[str, decide.Questions], run: _Run) -> None:
+        start = time.monotonic()  # before the cell says that it begins: both frames may be waiting for us already
         talk.expect("begin", place)
         if step.exercise is None:
-            start = time.monotonic()
             end = talk.expect("end", place)
             run.seconds[step.cell_id] = time.monotonic() - start
             outputs, failed = end.get("outputs"), claims.word(end.get("failed", ""))

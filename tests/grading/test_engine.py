@@ -98,7 +98,8 @@ def test_the_class_is_reported_with_its_mistakes(graded: tuple[Path, dict[str, S
     assert step.not_started == 1
     assert step.median_seconds > 0
     assert {"adam-step-solution", "adam-adam-solution", "imports"} <= {row.cell for row in one.cells}
-    assert all(row.slowest_seconds >= row.median_seconds > 0 for row in one.cells)
+    assert all(row.slowest_seconds >= row.median_seconds for row in one.cells)
+    assert one.cells[0].slowest_seconds == max(row.slowest_seconds for row in one.cells) > 0
     assert all(row.slowest_student in due for row in one.cells)
     assert one.groups == ()  # eight are too few to call anything rare
     assert {row.id for row in one.environment} == {"python", "torch", "autograder", "engine", "sandbox", "release"}
