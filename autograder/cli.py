@@ -204,7 +204,7 @@ def _mutant_data(report: Any) -> dict[str, Any]:
 def _print_mutants(report: Any) -> None:
     console.print(
         f"[bold]{report.exercise.id}[/]: {report.killed} of {len(report.trials)} mutants fail, "
-        f"{len(report.equivalent)} do the same as the solution",
+        f"{len(report.equivalent)} are equivalent to the solution",
         highlight=False,
     )
     for label, lines in (("survives", report.survivors), ("listed as equivalent, but fails", report.stale)):

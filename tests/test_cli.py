@@ -47,6 +47,14 @@ def test_an_audit_of_one_exercise_prints_its_matrix(root: Path) -> None:
     assert data[0]["ok"]
 
 
+def test_an_audit_with_mutants_prints_what_they_are_and_what_is_left(root: Path) -> None:
+    out = autograder("audit", "--mutants", "--json", "ema.recursive", cwd=root)
+    assert out.returncode == 0
+    (found,) = json.loads(out.stdout)
+    assert (found["survivors"], found["not equivalent"]) == ([], [])
+    assert found["mutants"] == found["killed"] + len(found["equivalent"]) > 20
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

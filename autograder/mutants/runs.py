@@ -6,7 +6,9 @@ gives a wrong number: a check would say so.
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
+import io
 import os
 import resource
 import select
@@ -81,7 +83,8 @@ def _namespace(exercise: CodeExercise) -> dict[str, Any]:
         if source.startswith(f"# exercise {exercise.id}\n"):
             break
         if cell["cell_type"] == "code" and ("setup" in tags or "exercise" in tags):
-            exec(compile(source, f"<{cell['id']}>", "exec"), namespace)
+            with contextlib.redirect_stdout(io.StringIO()):
+                exec(compile(source, f"<{cell['id']}>", "exec"), namespace)
     return namespace
 
 
