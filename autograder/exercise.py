@@ -27,9 +27,9 @@ Kind = Literal[
     "written",
 ]
 
-#: Widest relative deviation at which two trajectories count as the same, by dtype: several times the worst that right
-#: implementations differ by over 200 seeds and two thread counts (`benchmarks/tolerances.py`). Wrong ones are told apart
-#: by the float64 cases, where the nearest is many thousand tolerances away; low precision only has to work.
+#: Widest relative deviation at which two trajectories count as the same, by dtype: at least twice the worst that right
+#: implementations differ by over many seeds and two thread counts (`benchmarks/results/tolerances.json`). Wrong ones are
+#: told apart by the float64 cases, where the nearest is many thousand tolerances away; low precision only has to work.
 TOLERANCE = {"float64": 1e-9, "float32": 1e-4, "bfloat16": 0.25}
 
 

@@ -30,17 +30,19 @@ FORBIDDEN = {
         "autograder.audit",
         "autograder.checks",
         "autograder.learner",
+        "autograder.mutants",
         "autograder.worked",
     ),
     **dict.fromkeys(
         [f"autograder.grading.{name}" for name in ("channel", "packing", "runner", "sandbox", "shell", "zygote")],
         ("autograder.verdict", "autograder.diagnose", "autograder.exercises", "autograder.misconceptions", "nbgrader"),
     ),
-    "autograder.checks": ("autograder.answers", "autograder.publish", "autograder.audit"),
+    "autograder.checks": ("autograder.answers", "autograder.publish", "autograder.audit", "autograder.mutants"),
     "autograder.learner": ("autograder.answers", "autograder.publish", "autograder.checks", "autograder.overview"),
     "autograder.overview": ("autograder.answers", "autograder.publish", "autograder.checks"),
     "autograder.worked": ("autograder.answers", "autograder.publish", "autograder.checks", "autograder.learner"),
-    "autograder.answers": ("autograder.publish", "autograder.checks", "autograder.exercises"),
+    "autograder.answers": ("autograder.publish", "autograder.checks", "autograder.exercises", "autograder.mutants"),
+    "autograder.mutants": ("autograder.publish", "autograder.checks", "autograder.exercises", "autograder.grading"),
 }
 
 #: third-party packages that only the instructor's side may import, and where
