@@ -371,4 +371,35 @@ EQUIVALENT: dict[str, dict[str, str]] = {
             "accumulate_and_reduce: …(micro_batch), strict=True): → …(micro_batch), strict=False):",
         ),
     ),
+    "capstone.clip": _because(
+        (
+            "the parameters are gone through once",
+            "clip_gradients: …torch.Tensor) else list(params) → …torch.Tensor) else params",
+        ),
+        (
+            "the words of the error are free",
+            "clip_gradients: … gradients is {norm.item()}') → … gradients is {norm}')",
+        ),
+        (
+            "1e-6 keeps the quotient finite and moves no number by as much as the tolerance: it may be left out",
+            "clip_gradients: …max_norm / (norm + 1e-06)).… → …max_norm / (norm - 1e-06)).…",
+            "clip_gradients: …= (max_norm / (norm + 1e-06)).clamp(max=1… → …= (max_norm / norm).clamp(max=1…",
+            "clip_gradients: …/ (norm + 1e-06)).clamp(… → …/ (norm + 2e-06)).clamp(…",
+            "clip_gradients: …/ (norm + 1e-06)).clamp… → …/ (norm + -1e-06)).clamp…",
+        ),
+    ),
+    "capstone.fast_loop": _because(
+        ("gradients have no history here", "train_loop: with torch.no_grad(): → if True:"),
+        (
+            "the loss is not used again",
+            "train_loop: total = total + loss.detach() → total = total + loss.detach_()",
+        ),
+        (
+            "1e-6 keeps the quotient finite and moves no number by as much as the tolerance: it may be left out",
+            "train_loop: …max_norm / (norm + 1e-06)).… → …max_norm / (norm - 1e-06)).…",
+            "train_loop: …, (max_norm / (norm + 1e-06)).clamp(max=1… → …, (max_norm / norm).clamp(max=1…",
+            "train_loop: …/ (norm + 1e-06)).clamp(… → …/ (norm + 2e-06)).clamp(…",
+            "train_loop: …/ (norm + 1e-06)).clamp… → …/ (norm + -1e-06)).clamp…",
+        ),
+    ),
 }

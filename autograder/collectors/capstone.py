@@ -177,11 +177,17 @@ def clipped_step(case: Case, objects: Sequence[Any], record: Record, here: Place
 
 
 AT_ONCE, SCALED = "examples that go through the model at once", "the loss during backward"
-_ONE_BY_ONE, _BY_SCALE = "those of one micro-batch", "multiplied by `scale`"
+GIVEN = "what loss_fn is given"
+_ONE_BY_ONE, _BY_SCALE, _IN_ORDER = "those of one micro-batch", "multiplied by `scale`", "the model's outputs, then y"
+
+
+def _in_order(record: Record, targets: Tensor) -> None:
+    """Note which of a loss's arguments comes first: this squared error does not tell, cross-entropy would."""
+    record.first(GIVEN, "y first" if targets.requires_grad else _IN_ORDER, _IN_ORDER)
 
 
 class _WatchedLoss:
-    """The squared error; notes how many examples come at once, and by which factor the loss is multiplied."""
+    """The squared error; notes what it is given, how many examples come at once, and what the loss is multiplied by."""
 
     def __init__(self, record: Record, pairs: Sequence[tuple[Tensor, Tensor]], scale: float | None) -> None:
         self._record, self._size, self._scale = record, len(pairs[0][1]), scale
@@ -191,6 +197,7 @@ class _WatchedLoss:
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
         found = _ONE_BY_ONE if len(targets) == self._size else f"{len(targets)}, several micro-batches"
         self._record.first(AT_ONCE, found, _ONE_BY_ONE)
+        _in_order(self._record, targets)
         loss = squared_error(outputs, targets)
         if self._scale is not None and loss.requires_grad:
             loss.register_hook(self._arrives)  # type: ignore[no-untyped-call]
@@ -360,6 +367,7 @@ class _GraphsOfLosses:
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
         alive = sum(node() is not None for node in self._nodes)
         self._record.first(GRAPHS, "kept" if alive > _ALLOWANCE else _FREED, _FREED)
+        _in_order(self._record, targets)
         loss: Tensor = _Identity.apply(squared_error(outputs, targets))  # type: ignore[no-untyped-call]
         self._nodes.append(weakref.ref(loss.grad_fn))
         return loss
