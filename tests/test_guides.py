@@ -18,7 +18,7 @@ from autograder.exercise import REGISTRY
 from autograder.manifest import manifest
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "course").glob("**/*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "course").glob("**/*.md"))]
 TEXTS = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in PAGES}
 PROGRAMS = ("autograder", "nbgrader", "make")
 
