@@ -153,3 +153,11 @@ def test_constraints_pin_every_requirement_within_its_range(root: Path, project:
     assert pins["torch"] == "2.13.0"
     for requirement in (one for group in project.values() for one in group):
         assert Version(pins[requirement.name.lower()]) in requirement.specifier, requirement.name
+
+
+@pytest.mark.xdist_group("together")
+def test_workers_keep_groups_together(request: pytest.FixtureRequest) -> None:
+    """Else every worker makes the fixtures of a module, and the tests take nearly twice as long."""
+    if not hasattr(request.config, "workerinput"):
+        pytest.skip("one process: nothing to keep together")
+    assert request.node.nodeid.endswith("@together"), "this pytest-xdist does not go with this pytest"

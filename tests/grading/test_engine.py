@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -249,7 +250,8 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(fresh: Path) -> None:
         notebook.cells.append(nbformat.v4.new_code_cell("import time; time.sleep(10)"))
         nbformat.write(notebook, path)
     command = [sys.executable, "-m", "autograder", "grade", NAME, "--course", str(fresh), "--jobs", "1"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    heard = partial(signal.signal, signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
     store = fresh / engine.STORE
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline and not (store.exists() and len(_recorded(fresh)) >= 2):
