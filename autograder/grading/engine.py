@@ -22,7 +22,7 @@ from autograder.devices import NoDevice, refuse_missing
 from autograder.grading.assignment import Assignment, read_assignment
 from autograder.grading.attempts import counting, handed_in, place_among
 from autograder.grading.autograded import companions, submitted_at, write_autograded
-from autograder.grading.conduct import Conductor, Settings
+from autograder.grading.conduct import ENGINE, Conductor, Settings
 from autograder.grading.feedback import write_feedback
 from autograder.grading.gradebook import Book, open_gradebook
 from autograder.grading.handed_out import HandedOut
@@ -407,7 +407,7 @@ class Files:
 
 
 @contextmanager
-def opened(course: Course, assignment: Assignment, keep: Keep = "last", engine: str = "") -> Iterator[Files]:
+def opened(course: Course, assignment: Assignment, keep: Keep = "last", engine: str = ENGINE) -> Iterator[Files]:
     private(course.root)
     with (
         Store(course.root / STORE) as store,
