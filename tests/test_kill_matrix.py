@@ -85,7 +85,7 @@ def test_the_nearest_wrong_is_at_least_100_times_as_far_as_the_worst_right(
 def test_misconceptions_are_named_on_hidden_cases_as_well(exercise: CodeExercise) -> None:
     cases = visible_cases(exercise) + hidden_cases(exercise, 5)
     missed = []
-    for row, name, objects in answers(exercise, "MUTANTS"):
+    for row, name, objects in answers(exercise, "MUTANTS")[:: 4 if exercise.id in SLOW else 1]:
         verdict, named = attempt(exercise, cases, objects)
         if verdict.passed or named != (row,):
             missed.append((row, name, named))
