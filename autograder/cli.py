@@ -1,4 +1,4 @@
-"""The command line: `autograder build`, `grade`, `feedback`, `report`, `export`, `audit`, `exercises`, `demo`, `doctor`."""
+"""The command line, `autograder`; commands with much to say about themselves stand in `cli_*.py`."""
 
 from __future__ import annotations
 

@@ -228,6 +228,16 @@ def collecting() -> Iterator[None]:
     nbgrader takes any output on stderr for a failure, and torch's C++ side and compilers log there.
     """
     state = torch.get_rng_state()
+    try:
+        with silent():
+            yield
+    finally:
+        torch.set_rng_state(state)
+
+
+@contextlib.contextmanager
+def silent() -> Iterator[None]:
+    """Nothing on file descriptor 2, where torch's C++ side and compilers log."""
     sys.stderr.flush()
     saved, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(sink, 2)
@@ -237,7 +247,6 @@ def collecting() -> Iterator[None]:
         os.dup2(saved, 2)
         os.close(saved)
         os.close(sink)
-        torch.set_rng_state(state)
 
 
 class _Counted(io.TextIOBase):

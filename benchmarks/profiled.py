@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,6 +10,8 @@ from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
+
+from autograder.evidence import silent
 
 #: Calls of CUDA's runtime and driver that start something on the device.
 CUDA_LAUNCHES = (
@@ -56,7 +56,7 @@ def profiled(work: Callable[[], Any], device: torch.device) -> Profiled:
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_stats(device)
-    with _without_log(), profile(activities=activities, profile_memory=True) as prof:
+    with silent(), profile(activities=activities, profile_memory=True) as prof:
         work()
         if on_cuda:
             torch.cuda.synchronize(device)
@@ -114,16 +114,3 @@ def _host_bytes(prof: Any, found: Profiled) -> None:
             alive += event.nbytes()
             found.allocated_bytes += max(event.nbytes(), 0)
             found.peak_bytes = max(found.peak_bytes, alive)
-
-
-@contextlib.contextmanager
-def _without_log() -> Iterator[None]:
-    """The profiler's C++ side writes its own log to file descriptor 2."""
-    saved, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(sink, 2)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(sink)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 import random
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -372,7 +372,7 @@ class Files:
         beside = companions(self._course.submitted(student, assignment.name))
         self._book.write(assignment, result, submitted_at(beside), rebuilt, changed, handed_in(result))
         write_autograded(self._folder("autograded", student), assignment.name, rebuilt, result, beside)
-        self._write_feedback(result, rebuilt)
+        self._write_feedback(result, rebuilt, beside)
         for number in {one.number: one for one in (latest or attempt, attempt)}:
             self._store.mark_published(assignment.name, student, number)
         return result
@@ -383,13 +383,15 @@ class Files:
         if attempt is None:
             return False
         result, notebook = self._loaded(attempt)
-        self._write_feedback(result, nbformat.reads(notebook, as_version=4))
+        beside = companions(self._course.submitted(student, self._assignment.name))
+        self._write_feedback(result, nbformat.reads(notebook, as_version=4), beside)
         return True
 
-    def _write_feedback(self, result: SubmissionResult, rebuilt: nbformat.NotebookNode) -> None:
+    def _write_feedback(
+        self, result: SubmissionResult, rebuilt: nbformat.NotebookNode, beside: Mapping[str, bytes]
+    ) -> None:
         review = self._book.review(self._assignment, result.student)
         name, student = self._assignment.name, result.student
-        beside = companions(self._course.submitted(student, name))
         measured = told(result.exercises, self._solutions(rebuilt), student, self._key)
         write_feedback(self._folder("feedback", student), name, rebuilt, result, review, beside, measured)
 

@@ -442,10 +442,13 @@ def _stop_operators(with_sgd: bool) -> tuple[str, ...]:
     """Replace the fused operators' kernels, for every backend, by one that raises."""
     import torch
 
+    from autograder.evidence import silent
+
     names = sorted(name for name in torch._C._dispatch_get_all_op_names() if _OPERATOR.match(name))
     names = [name for name in names if with_sgd or "sgd" not in name]
     library = torch._C._dispatch_library("IMPL", "aten", "", __file__, 1)
-    with _silent():  # torch logs that kernels are replaced
+    with silent(), warnings.catch_warnings():  # torch logs that kernels are replaced
+        warnings.simplefilter("ignore")
         for name in names:
             refuse = _refusing(name.replace("aten::", "torch.").partition(".default")[0], ())
             for key in _DISPATCH_KEYS:
@@ -494,22 +497,6 @@ def _thrower() -> Any:
         return ctypes.CDLL("libstdc++.so.6")["_ZSt25__throw_bad_function_callv"]
     except (OSError, AttributeError):
         return process["abort"]
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Nothing on file descriptor 2, where torch's C++ side logs."""
-    sys.stderr.flush()
-    saved, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(sink, 2)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(sink)
 
 
 # --- files ----------------------------------------------------------------------------------------------------------
