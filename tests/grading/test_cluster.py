@@ -13,7 +13,8 @@ import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from autograder.grading.assignment import read_assignment
 from autograder.grading.cluster_grader import Brief, packed, unpacked
 from autograder.grading.results import as_json
 from autograder.grading.secret import course_key, hidden_seeds
-from autograder.grading.store import Store
+from autograder.grading.store import Store, StoreError
 from autograder.publish.light import NAME, gradebook_marks, left_behind, make_light_course, submit_light
 
 pytest.importorskip("distributed", reason="needs Dask: pip install -e '.[cluster]'")
@@ -126,20 +127,45 @@ def command(folder: Path, address: str) -> list[str]:
     return [sys.executable, "-m", "autograder", "grade", NAME, "--course", str(folder), *place]
 
 
-def grade(folder: Path, address: str, during: Callable[[int], None] = lambda _: None) -> None:
+def grade(folder: Path, address: str, during: Callable[[int], None] = lambda _: None, graded_before: int = 0) -> None:
     """Grade on the cluster; `during` is called with the number of submissions graded so far."""
     with subprocess.Popen(
         [*command(folder, address), "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as run:
         assert run.stdout is not None
         assert run.stderr is not None
-        graded = 0
+        graded = graded_before
         for line in run.stdout:
             if json.loads(line)["event"] == "graded":
                 graded += 1
                 during(graded)
         assert run.wait(60) == 0, run.stderr.read()
     assert graded == COUNT
+
+
+def stopped_by_ctrl_c(folder: Path, address: str) -> int:
+    """Grade until two submissions are there, then press Ctrl-C; how many were recorded in the end."""
+    heard = partial(signal.signal, signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    with subprocess.Popen(
+        command(folder, address), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heard
+    ) as run:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and run.poll() is None and recorded(folder) < 2:
+            time.sleep(0.02)
+        run.send_signal(signal.SIGINT)
+        out, err = run.communicate(timeout=60)
+    assert run.returncode == 1, err
+    assert "Traceback" not in out + err
+    assert "run the same command to go on" in " ".join(out.split())
+    return recorded(folder)
+
+
+def recorded(folder: Path) -> int:
+    if not (folder / engine.STORE).exists():
+        return 0
+    with contextlib.suppress(StoreError), Store(folder / engine.STORE) as store:
+        return sum(bool(store.attempts(NAME, f"student{number:03d}")) for number in range(COUNT))
+    return 0
 
 
 def verdicts(folder: Path) -> dict[str, list[dict[str, Any]]]:
@@ -170,24 +196,32 @@ def graders(worker: subprocess.Popen[bytes]) -> list[psutil.Process]:
     return psutil.Process(worker.pid).children(recursive=True)
 
 
+def idle(workers: Sequence[subprocess.Popen[bytes]]) -> bool:
+    """Do all grading processes end soon?"""
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline and any(graders(one) for one in workers):
+        time.sleep(0.1)
+    return not any(graders(one) for one in workers)
+
+
 def test_a_cluster_finds_what_one_machine_finds_and_keeps_nothing_running(
     machines: Machines, fresh: Path, course: Path
 ) -> None:
     workers = [machines.worker(), machines.worker()]
+    before = stopped_by_ctrl_c(fresh, machines.address)
+    assert 2 <= before < COUNT
+    assert idle(workers), "after Ctrl-C too, nothing goes on"
     seen: list[int] = []
 
     def disturb(graded: int) -> None:
         seen.append(sum(bool(graders(one)) for one in workers))
-        if graded == 3:  # a grading process that is lost, for want of memory perhaps, is started again
+        if graded == before + 1:  # a grading process that is lost, for want of memory perhaps, is started again
             next(found for one in workers if (found := graders(one)))[0].kill()
 
-    grade(fresh, machines.address, disturb)
+    grade(fresh, machines.address, disturb, before)
     assert same_as_here(fresh, course)
     assert max(seen) == 2, "both workers have a grading process"
-    deadline = time.monotonic() + 15
-    while time.monotonic() < deadline and any(graders(one) for one in workers):
-        time.sleep(0.1)
-    assert [graders(one) for one in workers] == [[], []]
+    assert idle(workers)
     assert left_behind(fresh) == []
 
 
