@@ -178,7 +178,6 @@ def plateau(case: Case, objects: Sequence[Any], record: Record) -> None:
 WARNED = "warnings of the first scheduler.step()"
 WARNED_AGAIN = "warnings after the break"
 CHECKPOINT = "the dict that load_state_dict is given"
-TOLD = "the schedule is asked with"
 
 
 def protocol(case: Case, objects: Sequence[Any], record: Record) -> None:

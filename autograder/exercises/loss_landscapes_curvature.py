@@ -127,16 +127,6 @@ def _symmetric(rng: Generator, spectrum: Sequence[float] | Array) -> Array:
     return (H + H.T) / 2
 
 
-def _hidden_from(H: Array, direction: Array, value: float) -> Array:
-    """H with the eigenvalue `value` in one more dimension, which stands at a right angle to a fixed start vector."""
-    n = len(H) + 2
-    result = np.zeros((n, n))
-    result[2:, 2:] = H
-    d = np.zeros(n)
-    d[: len(direction)] = direction / np.linalg.norm(direction)
-    return result + value * np.outer(d, d)
-
-
 def _lanczos_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
     def drawn(low: float, high: float, count: int) -> Array:
         return rng.uniform(low, high, count)

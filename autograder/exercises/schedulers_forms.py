@@ -609,8 +609,3 @@ WSD = _exercise(
     "u = t − warmup − stable steps of the decay are over; hold u between 0 and decay.",
     "After the warmup: base_lr * (1 - min(max(t - warmup - stable, 0), decay) / decay).",
 )
-
-FORM_EXERCISES = (
-    *(STEP, MULTISTEP, EXPONENTIAL, INVERSE_TIME, STAIRCASE, POLYNOMIAL),
-    *(COSINE, RESTARTS, CYCLIC, ONE_CYCLE, WARMUP_COSINE, WSD),
-)
