@@ -44,11 +44,11 @@ def _stable_average(curvature: float) -> Part:
         10 * largest,
         {
             10
-            * largest: f"Right. 2(1 + μ)/λ = {largest:.3g} for the traditional lr, and ten times that for the averaging "
+            * largest: f"Right. 2(1 + μ)/h = {largest:.3g} for the traditional lr, and ten times that for the averaging "
             "form. The run is the same; only the number is another one.",
             largest: "That is torch's lr. The averaging form's is larger by 1/(1 − μ), equation (3.5).",
             2 / curvature: "That is plain gradient descent's limit.",
-            20 / curvature: "Two steps are mixed up: 2(1 + μ)/λ first, then the map (3.5).",
+            20 / curvature: "Two steps are mixed up: 2(1 + μ)/h first, then the map (3.5).",
             0.1 * largest: "Upside down: the averaging form needs the larger number.",
             "other": f"Take max_stable_lr({curvature:g}, 0.9) and map it by lr_average.",
         },
@@ -58,7 +58,7 @@ def _stable_average(curvature: float) -> Part:
 
 def _vary_stable_average(dice: random.Random) -> Varied:
     curvature = dice.choice((2, 4, 5, 8, 25))
-    return Varied((_stable_average(curvature),), {r"$\lambda = 1$": rf"$\lambda = {curvature}$"})
+    return Varied((_stable_average(curvature),), {"$h = 1$": f"$h = {curvature}$"})
 
 
 def _wander(sd: float, lr: float, steps: int) -> Part:
