@@ -330,6 +330,11 @@ def test_an_explorer_redraws_when_a_slider_moves_and_has_alt_text(monkeypatch: p
     assert view.value != before
 
 
+@pytest.mark.parametrize(("step", "format_"), [(0.001, ".3f"), (0.05, ".2f"), (0.1, ".1f"), (1, ".0f"), (5, ".0f")])
+def test_a_slider_shows_the_decimals_of_its_steps(step: float, format_: str) -> None:
+    assert widgets.slider("β", 0, 20, 0, step).readout_format == format_
+
+
 def test_without_ipywidgets_the_picture_stands_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     import IPython.display
 
