@@ -272,7 +272,7 @@ QUIZZES = (
     ),
     _quiz(
         7,
-        "Calmer steps, calmer weights?",
+        "What averaging does to the weights",
         _wander(sd=3, lr=0.01, steps=10_000),
         vary=_vary_wander,
         difficulty=2,
