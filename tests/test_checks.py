@@ -287,7 +287,7 @@ def test_the_panel_shows_points_hints_and_misconceptions_met(monkeypatch: pytest
     assert "(begun, 1 hint, 6 points)" in text
     assert "(done, the last check failed, 3 points)" in text
     number = sum(e.notebook == "05_adam_adamw" for e in REGISTRY.values())
-    assert f"1 of {number} done, 3 of 40 points" in text
+    assert f"1 of {number} done, 3 of 43 points" in text
     assert title in progress()._repr_html_()
 
 

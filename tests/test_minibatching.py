@@ -459,3 +459,65 @@ def test_the_graded_part_is_quick_when_warm(root: Path) -> None:
     start = time.process_time()
     graded_part()
     assert time.process_time() - start < 1.0
+
+
+# --- questions with a number ----------------------------------------------------------------------------------------
+
+
+def keys(name: str) -> list[float]:
+    return [part.key for part in REGISTRY[f"minibatch.{name}"].parts]  # type: ignore[attr-defined]
+
+
+def test_a_sums_lr_has_another_size_and_a_short_minibatch_gets_another_step() -> None:
+    two = data.two_digits()
+    lr, factor = keys("q9")
+
+    def step(rows: int, reduction: str, lr: float) -> torch.Tensor:
+        w = torch.nn.Parameter(torch.zeros(65, dtype=torch.float64))
+        opt = torch.optim.SGD([w], lr=lr)
+        torch.nn.functional.mse_loss(two.train_x[:rows] @ w, two.train_y[:rows], reduction=reduction).backward()
+        opt.step()
+        return w.detach()
+
+    torch.testing.assert_close(step(32, "mean", lr), step(32, "sum", 0.002))
+    torch.testing.assert_close(step(8, "mean", lr), factor * step(8, "sum", 0.002))
+
+
+def test_what_drop_last_leaves_out_of_two_epochs() -> None:
+    from torch.utils.data import BatchSampler, RandomSampler, SequentialSampler
+
+    generator = torch.Generator().manual_seed(0)
+
+    def never_used(sampler: BatchSampler) -> int:
+        return 1000 - len({i for _ in range(2) for batch in sampler for i in batch})
+
+    new = BatchSampler(RandomSampler(range(1000), generator=generator), 300, drop_last=True)
+    one = BatchSampler(SequentialSampler(range(1000)), 300, drop_last=True)
+    missed, kept = keys("q10")
+    assert np.mean([never_used(new) for _ in range(200)]) == pytest.approx(missed, rel=0.1)
+    assert never_used(one) == kept
+
+
+def test_the_perplexity_is_that_of_all_tokens() -> None:
+    tokens = torch.tensor([4.0] * 100 + [2.0] * 300)
+    assert float(tokens.mean().exp()) == pytest.approx(keys("q11")[0])
+
+
+def test_a_column_of_labels_stops_at_the_entropy_of_the_labels() -> None:
+    """Every label meets every image: the loss ends where nothing is known about an image, on data that can be separated."""
+    generator = torch.Generator().manual_seed(0)
+    y = torch.tensor([1.0, -1.0, -1.0, -1.0], dtype=torch.float64).repeat(10)
+    X = torch.cat([y[:, None] * torch.rand(40, 2, generator=generator).double(), torch.ones(40, 1).double()], dim=1)
+
+    def trained(labels: torch.Tensor) -> float:
+        w = torch.nn.Parameter(torch.zeros(3, dtype=torch.float64))
+        opt = torch.optim.SGD([w], lr=1.0)
+        for _ in range(2000):
+            opt.zero_grad()
+            loss = torch.nn.functional.softplus(-labels * (X @ w)).mean()
+            loss.backward()
+            opt.step()
+        return loss.item()
+
+    assert trained(y[:, None]) == pytest.approx(keys("q12")[0], rel=1e-6)
+    assert trained(y) < 0.02

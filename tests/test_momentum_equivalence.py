@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from autograder.answers import momentum_equivalence as answers
 from autograder.audit import attempt, code_exercises
@@ -16,6 +19,7 @@ from autograder.evidence import gather
 from autograder.exercise import REGISTRY, CodeExercise, QuizExercise
 from autograder.misconceptions import momentum as bank
 from autograder.misconceptions import momentum_runs as runs
+from autograder.publish.sample_class import source_solutions
 from autograder.verdict import expected_evidence, hidden_cases, judge_case, visible_cases
 
 CURVATURE = torch.logspace(-1, 1, 5, dtype=torch.float64)
@@ -394,3 +398,50 @@ def test_labels_of_hidden_calls_tell_nothing_of_their_inputs(name: str) -> None:
             assert not any(f"{number:g}" in call["label"] for number in numbers)
         labels = [call["label"] for call in case.inputs.get("calls", ()) if "label" in call]
         assert len(set(labels)) == len(labels)
+
+
+# --- questions with a number ----------------------------------------------------------------------------------------
+
+
+def keys(name: str) -> list[float]:
+    quiz = REGISTRY[name]
+    assert isinstance(quiz, QuizExercise)
+    return [float(part.key) for part in quiz.parts]
+
+
+def test_the_average_wanders_as_far_as_plain_sgd_with_its_lr() -> None:
+    generator, (far,) = torch.Generator().manual_seed(0), keys("momentum.q7")
+    w, m, plain = torch.zeros(3, 2000)
+    for _ in range(10_000):
+        g = 3 * torch.randn(2000, generator=generator)
+        answers.average_in_place(w, m, g, 0.01, 0.9)
+        plain.sub_(0.01 * g)
+    assert float(w.std()) == pytest.approx(far, rel=0.04)
+    assert float(w.std() / plain.std()) == pytest.approx(1, rel=0.02)
+
+
+class Traffic(TorchDispatchMode):
+    """Counts the lists of tensors that in-place foreach calls read and write, each of them once per call."""
+
+    trips = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if "_foreach_" in str(func) and func._schema.name.endswith("_"):
+            self.trips += 1 + sum(isinstance(one, list) and isinstance(one[0], Tensor) for one in args)
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_foreach_step_makes_eight_trips_through_memory_where_five_would_do(root: Path) -> None:
+    names: dict[str, Any] = {"torch": torch}
+    source = root / "source" / "03_momentum_equivalence" / "03_momentum_equivalence.ipynb"
+    exec(source_solutions(source)["momentum.foreach"], names)
+    params = [torch.nn.Parameter(torch.zeros(3)) for _ in range(2)]
+    opt = names["ForeachMomentum"](params)
+    for p in params:
+        p.grad = torch.ones(3)
+    opt.step()
+    with Traffic() as traffic:
+        opt.step()
+    ms_per_trip = 1e9 * 4 / 2e12 * 1e3
+    needed = len(("read p", "read g", "read b", "write p", "write b"))
+    assert keys("momentum.q8") == pytest.approx([traffic.trips * ms_per_trip, needed * ms_per_trip])

@@ -24,6 +24,9 @@ from autograder.publish.sample_class import source_solutions
 from autograder.worked import read_worked
 
 NAMES = [notebook.name for notebook in manifest().notebooks]
+#: Lines of code that fit on a screen, and the notebooks that keep to it.
+SCREEN = 40
+FITTED = [name for name in NAMES if name < "06"]
 ROLES = {"setup", "demo", "exercise", "check", "explore", "quiz", "written"}
 HEADING = re.compile(
     r"`(?P<id>\w+\.\w+)` (?P<level>[●○ ]+) · (?P<minutes>\d+) minutes(?: · (?P<points>[\d.]+) points?)?"
@@ -85,6 +88,18 @@ def test_notebooks_are_valid_clean_and_stable(root: Path, folder: str, name: str
             assert cell.execution_count is None
         if "nbgrader" in cell.metadata:
             assert cell.metadata.nbgrader.schema_version == 3
+
+
+@pytest.mark.parametrize("name", FITTED)
+@pytest.mark.parametrize("folder", ["source", "release"])
+def test_a_cell_fits_on_a_screen(root: Path, folder: str, name: str) -> None:
+    """One idea per cell. Stubs and solutions are as long as what they ask for."""
+    lengths = {
+        cell.id: len(cell.source.splitlines())
+        for cell in read(root, folder, name).cells
+        if cell.cell_type == "code" and "exercise" not in cell.metadata.get("tags", [])
+    }
+    assert {cell: lines for cell, lines in lengths.items() if lines > SCREEN} == {}
 
 
 @pytest.mark.parametrize("name", NAMES)

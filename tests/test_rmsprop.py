@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 from collections.abc import Callable
@@ -316,6 +317,53 @@ def test_bytes_per_parameter_are_the_keys() -> None:
     tensors = [t for state in opt.state.values() for t in state.values() if t.dim() > 0]
     per_parameter = 8 + sum(t.numel() * t.element_size() for t in tensors) / sum(p.numel() for p in layer.parameters())
     assert per_parameter == _key("rmsprop.q7")
+
+
+def test_what_a_diagonal_leaves_of_a_condition_number() -> None:
+    H = torch.tensor([[100.0, 9.0], [9.0, 1.0]], dtype=torch.float64)
+    assert float(torch.linalg.cond(H)) == pytest.approx(535, abs=0.5)
+    left = torch.linalg.eigvals(H / H.diagonal()[:, None]).real
+    assert float(left.max() / left.min()) == pytest.approx(_key("rmsprop.q8"))
+
+
+def test_who_notices_that_the_coordinates_were_turned() -> None:
+    """The same loss in coordinates u = Qᵀw, from the same start: are the losses of the run the same?"""
+    generator = torch.Generator().manual_seed(0)
+    root = torch.randn(4, 4, dtype=torch.float64, generator=generator)
+    H, start = root @ root.T + torch.eye(4), torch.randn(4, dtype=torch.float64, generator=generator)
+    anyhow = torch.linalg.qr(torch.randn(4, 4, dtype=torch.float64, generator=generator)).Q
+    turned = torch.eye(4, dtype=torch.float64)
+    turned[:2, :2] = torch.tensor([[1.0, -1.0], [1.0, 1.0]]) / 2**0.5
+    exchanged = torch.eye(4, dtype=torch.float64)[[2, 0, 3, 1]] * torch.tensor([1.0, -1.0, 1.0, -1.0])
+
+    class Newton(torch.optim.SGD):
+        def step(self, closure: object = None) -> None:  # type: ignore[override]
+            (u,) = self.param_groups[0]["params"]
+            hessian = torch.autograd.functional.hessian(self.loss, u.detach())  # type: ignore[attr-defined]
+            u.grad = torch.linalg.solve(hessian, u.grad)
+            super().step()
+
+    def losses(make: Callable[..., torch.optim.Optimizer], Q: Tensor) -> Tensor:
+        def loss(u: Tensor) -> Tensor:
+            return 0.5 * (Q @ u) @ H @ (Q @ u)
+
+        u = torch.nn.Parameter(Q.T @ start)
+        opt, rows = make([u], lr=0.05), []
+        opt.loss = loss  # type: ignore[attr-defined]
+        for _ in range(20):
+            opt.zero_grad()
+            rows.append(loss(u))
+            rows[-1].backward()
+            opt.step()
+        return torch.stack(rows).detach()
+
+    def said(make: Callable[..., torch.optim.Optimizer], Q: Tensor) -> str:
+        plain = losses(make, torch.eye(4, dtype=torch.float64))
+        return "same" if torch.allclose(losses(make, Q), plain, rtol=1e-9) else "different"
+
+    momentum = functools.partial(torch.optim.SGD, momentum=0.8)
+    runs = ((momentum, anyhow), (torch.optim.RMSprop, turned), (torch.optim.RMSprop, exchanged), (Newton, anyhow))
+    assert [part.key for part in _quiz("rmsprop.q9").parts] == [said(make, Q) for make, Q in runs]
 
 
 # --- the catalogue ---------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from functools import partial
 from typing import Any
 
 import matplotlib
@@ -18,7 +19,8 @@ import torch
 
 matplotlib.use("agg")
 
-from utils import data, device, models, plotting, progress, surfaces, training, widgets
+from autograder.launches import LaunchCounter
+from utils import costs, data, device, models, plotting, progress, surfaces, training, widgets
 
 # --- device ---------------------------------------------------------------------------------------------------------
 
@@ -114,6 +116,31 @@ def test_what_a_cpu_cannot_run_is_left_out_with_a_reason(monkeypatch: pytest.Mon
     monkeypatch.setattr(torch, "compile", raising(ImportError("no triton here\nInstall it")))
     with pytest.raises(device.Unavailable, match=r"torch.compile does not work here \(no triton here\)"):
         device.compiled(work, torch.device("cuda"))
+
+
+# --- costs ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_step_is_counted_when_the_state_exists() -> None:
+    """Plain momentum, tensor by tensor: mul_, add_ and the update, all in place; the first step made the buffers."""
+    momentum = partial(torch.optim.SGD, lr=0.1, momentum=0.9, foreach=False)
+    assert costs.counted(momentum, 5, LaunchCounter()) == costs.Cost(launches=15, new_bytes=0.0, peak=0.0)
+    rmsprop = partial(torch.optim.RMSprop, foreach=False)
+    for_each_size = [costs.counted(rmsprop, 3, LaunchCounter(), size) for size in (8, 64)]
+    assert [cost.new_bytes for cost in for_each_size] == [1.0, 1.0], "one root per tensor, over the parameters' bytes"
+
+
+def test_a_step_is_timed_in_its_own_way_and_errors_pass_through() -> None:
+    calls: list[str] = []
+
+    def way(step: Callable[[], object], where: torch.device) -> Callable[[], object]:
+        calls.append(where.type)
+        return step
+
+    assert 0 < costs.milliseconds(torch.optim.SGD, 2, torch.device("cpu"), way=way) < 1e3
+    assert calls == ["cpu"]
+    with pytest.raises(device.Unavailable):
+        costs.milliseconds(torch.optim.SGD, 2, torch.device("cpu"), way=device.captured)
 
 
 # --- data -----------------------------------------------------------------------------------------------------------
@@ -301,6 +328,11 @@ def test_an_explorer_redraws_when_a_slider_moves_and_has_alt_text(monkeypatch: p
     slope.value = 2.0
     assert 'alt="a line of slope 2"' in view.value
     assert view.value != before
+
+
+@pytest.mark.parametrize(("step", "format_"), [(0.001, ".3f"), (0.05, ".2f"), (0.1, ".1f"), (1, ".0f"), (5, ".0f")])
+def test_a_slider_shows_the_decimals_of_its_steps(step: float, format_: str) -> None:
+    assert widgets.slider("β", 0, 20, 0, step).readout_format == format_
 
 
 def test_without_ipywidgets_the_picture_stands_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
@@ -62,8 +63,9 @@ class _Fixed:
 
 
 def slider(label: str, low: float, high: float, value: float, step: float) -> Any:
-    """A linear slider; a keyboard moves it in steps."""
-    return _make("FloatSlider", value, description=label, min=low, max=high, step=step)
+    """A linear slider; a keyboard moves it in steps, and it shows as many decimals as a step has."""
+    decimals = max(0, math.ceil(-math.log10(step)))
+    return _make("FloatSlider", value, description=label, min=low, max=high, step=step, readout_format=f".{decimals}f")
 
 
 def log_slider(label: str, low: float, high: float, value: float, step: float = 0.05) -> Any:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,13 +18,8 @@ from autograder.exercise import (
     CodeExercise,
     Exercise,
     Limit,
-    Part,
-    QuizExercise,
-    Varied,
-    WrittenExercise,
-    quiz,
 )
-from autograder.exercises.adam_knobs import KNOBS, knob_order, knob_runs
+from autograder.exercises.adam_questions import BOUND, NOTEBOOK, QUIZZES, WHICH_KNOB
 from autograder.misconceptions import adam as bank
 from autograder.misconceptions import checkpoints, decay_pairs, foreach, master, recognise
 from autograder.probes import (
@@ -43,8 +36,6 @@ from autograder.probes import (
     two_groups,
     weights,
 )
-
-NOTEBOOK = "05_adam_adamw"
 
 #: What an exercise of this notebook has its student write.
 FORBIDDEN = ("torch.optim.Adam", "torch.optim.AdamW", "torch.optim.adam")
@@ -637,185 +628,6 @@ MASTER = CodeExercise(
     forbidden=FORBIDDEN,
 )
 
-
-# --- questions ------------------------------------------------------------------------------------------------------
-
-_KNOB_FEEDBACK = {
-    "lr": "it sets the length of every step: all runs head the same way, and the long-stepped ones are further along "
-    "after the same number of steps.",
-    "beta1": "β₁ is the memory of the direction: with a long one the path is smooth, overshoots and swings back.",
-    "beta2": "β₂ is the memory of the scale: with a short one the steps stay near lr even at the minimum, and with a long "
-    "one the large gradients of the start keep later steps short.",
-    "weight_decay": "it pulls towards 0: the runs settle in different places, further from the minimum the "
-    "stronger it is.",
-}
-
-
-def _knob_parts(seed: int) -> tuple[Part, ...]:
-    parts = []
-    for letter, key in zip("ABCD", knob_order(seed), strict=True):
-        feedback: dict[str | float, str] = {
-            knob: f"Not {knob}: {_KNOB_FEEDBACK[knob]} Plot {letter} varies {key}: {_KNOB_FEEDBACK[key]}"
-            for knob in KNOBS
-        }
-        feedback[key] = f"Right: {_KNOB_FEEDBACK[key]}"
-        parts.append(Part(f"plot {letter}", key, feedback))
-    return tuple(parts)
-
-
-def _vary_knobs(dice: random.Random) -> Varied:
-    seed = dice.randrange(2**32)
-    return Varied(_knob_parts(seed), material=lambda: knob_runs(seed))
-
-
-_KNOB_GROUPS = {f"plot {letter}": 0.75 for letter in "ABCD"}
-_KNOB_SEED = 2
-
-WHICH_KNOB = QuizExercise(
-    "adam.which_knob",
-    "Which knob was turned?",
-    "quiz",
-    NOTEBOOK,
-    _KNOB_GROUPS,
-    difficulty=2,
-    minutes=10,
-    objects=("which_knob",),
-    parts=_knob_parts(_KNOB_SEED),
-    material=lambda: knob_runs(_KNOB_SEED),
-    vary=_vary_knobs,
-    hints=(
-        "Ask of each plot: do the runs end in different places, or do they only get there differently?",
-        "A different end: something pulls away from the minimum. The same way at another speed: the length of a step. One "
-        "path jagged and another one smooth and swinging far: memory of the direction. Paths that are alike until they are "
-        "near the minimum: memory of the scale.",
-        "weight_decay moves the end, and lr the distance covered. Of the two that are left, β₁ makes its highest value swing "
-        "furthest past the minimum, and its lowest jagged from the start.",
-    ),
-)
-
-
-_quiz = partial(quiz, NOTEBOOK, "adam")
-
-
-def _first_step(lr: float, g: float) -> Part:
-    return Part(
-        "length of the first step",
-        lr,
-        {
-            lr: "Right. m̂₁ = g and √v̂₁ = |g|, so the first step is lr·sign(g), whatever the gradient's size.",
-            lr * g: "That is lr·g, the step of SGD. Adam divides by √v̂, which is |g| in the first step.",
-            lr * 0.1 / 0.001**0.5: "That is the step without bias correction: lr·(1 − β₁)/√(1 − β₂). Corrected, both "
-            "factors go away.",
-            lr * 0.1: "That is lr·(1 − β₁): only v was corrected. m̂₁ = m₁/(1 − β₁) = g.",
-            lr / 0.001**0.5: "That is lr/√(1 − β₂): only m was corrected. v̂₁ = v₁/(1 − β₂) = g².",
-            -lr: "The length of a step is positive; its size is right.",
-            "other": "Put g₁ into equations (5.1) to (5.4) with t = 1: the factors 1 − β₁ and 1 − β₂ cancel, and so "
-            "does the size of g.",
-        },
-        tolerance=0.01,
-    )
-
-
-def _vary_first_step(dice: random.Random) -> Varied:
-    lr, g = dice.choice((0.002, 0.003, 0.004, 0.006)), dice.choice((40, 70, 120, 180, 350, 600))
-    return Varied((_first_step(lr, g),), {"$g_1 = 250$": f"$g_1 = {g}$", "`lr = 0.001`": f"`lr = {lr:g}`"})
-
-
-QUIZZES = (
-    _quiz(
-        1,
-        "The very first step",
-        _first_step(lr=0.001, g=250),
-        vary=_vary_first_step,
-    ),
-    _quiz(
-        2,
-        "Who shares what",
-        Part(
-            "what happens to B",
-            "b",
-            {
-                "a": "B's own averages are still 0 at its first gradient; with t = 10 001 they are not corrected any more, so "
-                "m̂ and v̂ are too small by 1 − β₁ and 1 − β₂, and the step is lr·(1 − β₁)/√(1 − β₂).",
-                "b": "Right. With t = 10 001 in place of 1 both corrections are 1: the first step is "
-                "lr·(1 − β₁)/√(1 − β₂) = 3.16 lr.",
-                "c": "Too long, not too short: √v̂ is too small by more (√(1 − β₂) = 0.03) than m̂ is (1 − β₁ = 0.1).",
-                "d": "v is not 0 after the first gradient: it is (1 − β₂)·g².",
-            },
-        ),
-        difficulty=2,
-    ),
-    _quiz(
-        3,
-        "Where the two forms agree",
-        Part(
-            "pairs that coincide",
-            "a",
-            {
-                "a": "Right. Without momentum and without a divisor, lr·(g + wd·w) is lr·g + lr·wd·w, term by term.",
-                "b": "Look at your own plot for momentum: with L2 the decay goes into the buffer and is still felt ten steps "
-                "later; decoupled decay never enters it.",
-                "c": "In Adam the L2 term is divided by √v̂ with the rest of the gradient. Your plot shows how far "
-                "apart the two end.",
-                "d": "They do coincide for plain SGD: lr·(g + wd·w) = lr·g + lr·wd·w.",
-            },
-        ),
-    ),
-    _quiz(
-        4,
-        "A prior in disguise?",
-        Part(
-            "what AdamW's decay is",
-            "c",
-            {
-                "a": "That holds for SGD. In AdamW the decay is not part of any gradient that m and v see, so no penalty on "
-                "the loss produces it.",
-                "b": "With L2 in Adam the penalty is divided by √v̂: weights with large gradients decay less than the prior "
-                "asks. That is the other optimizer, and not its strength.",
-                "c": "Right. The fixed point of AdamW is not the minimum of loss + (λ/2)‖w‖²; the ridge experiment above "
-                "shows it.",
-                "d": "They end far apart in the ridge experiment: one at ridge regression, the other at least squares.",
-            },
-        ),
-    ),
-    _quiz(
-        5,
-        "Decay under a schedule",
-        Part(
-            "decay per step",
-            "b",
-            {
-                "a": "torch multiplies by 1 − lr·weight_decay, and lr is the scheduled one.",
-                "b": "Right. In torch the schedule scales the decay as well; half of lr is half of the decay per step.",
-                "c": "lr enters once: 1 − lr·weight_decay.",
-                "d": "The decay is not part of the gradient, so √v̂ does not touch it.",
-            },
-        ),
-    ),
-    _quiz(
-        6,
-        "What Adam costs in memory",
-        Part(
-            "bytes per parameter",
-            16.0,
-            {
-                16.0: "Right. Weight, gradient, m and v: four float32 numbers.",
-                8.0: "That is weight and gradient: plain SGD. Adam keeps m and v as well.",
-                12.0: "One is missing: weight, gradient, m, v. The gradient lives until the next zero_grad.",
-                4.0: "That is the weight alone.",
-                20.0: "AMSGrad would be 20: a fifth number, the largest v. Plain Adam has four.",
-                "other": "Count what lives between backward and step: weight, gradient, and Adam's two averages, 4 bytes "
-                "each in float32.",
-            },
-            tolerance=0.001,
-        ),
-    ),
-)
-
-BOUND = WrittenExercise(
-    "adam.w1", "How long can a step of Adam be?", "written", NOTEBOOK, {"derivation": 3.0}, difficulty=3, minutes=20
-)
-
 EXERCISES: tuple[Exercise, ...] = (
     QUIZZES[0],
     STEP,
@@ -824,9 +636,12 @@ EXERCISES: tuple[Exercise, ...] = (
     BOUND,
     ADAMW,
     DECAY_PAIR,
-    *QUIZZES[2:],
+    *QUIZZES[2:6],
     RESUME,
     FOREACH,
+    QUIZZES[6],
     MASTER,
+    QUIZZES[7],
     WHICH_KNOB,
+    QUIZZES[8],
 )

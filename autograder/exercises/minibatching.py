@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -20,18 +18,15 @@ from autograder.exercise import (
     Exercise,
     Limit,
     Misconception,
-    Part,
-    Varied,
-    WrittenExercise,
-    quiz,
 )
+from autograder.exercises import minibatching_questions as questions
+from autograder.exercises.minibatching_questions import NOTEBOOK
 from autograder.misconceptions import minibatch as bank
 from autograder.misconceptions import minibatch_loops as loops
 from autograder.misconceptions import minibatch_sgd as sgd
 from autograder.misconceptions import recognise
 from autograder.probes import changing_lrs, generator, gradients, rounded, weights
 
-NOTEBOOK = "01_minibatching"
 VISIBLE_SEED = 1
 Generator = np.random.Generator
 Cases = Callable[[Generator, bool], tuple[Case, ...]]
@@ -690,241 +685,31 @@ ACCUMULATE = _exercise(
 )
 
 
-# --- questions ------------------------------------------------------------------------------------------------------
-
-
-_quiz = partial(quiz, NOTEBOOK, "minibatch", points=0.5)
-
-POPULATION = _quiz(
-    1,
-    "An estimate of an estimate",
-    Part(
-        "what the full gradient is",
-        "c",
-        {
-            "a": "It is exact for the training set. But the training set is a sample itself: other data would have given "
-            "another gradient.",
-            "b": "Mean over a finite set, mean over the population: the formulas look alike, the numbers differ. The "
-            "expectation over P is what is estimated.",
-            "c": "Right. The full gradient is a mean over N draws from P. It estimates the expectation over P, with an "
-            "error of its own of about σ/√N.",
-            "d": "It is the other way round: minibatches, drawn at random, estimate the full gradient without bias.",
-        },
-    ),
-)
-
-RATES = _quiz(
-    2,
-    "A learning rate by its curve",
-    Part(
-        "curve A",
-        "too high",
-        {
-            "too high": "Right. Jumping far above its start, or growing without end, is the mark of steps that overshoot.",
-            "too low": "With an lr that is too low the loss falls, slowly and smoothly. It does not grow.",
-            "about right": "A training loss that jumps to ten times its start does not come from a good lr.",
-        },
-    ),
-    Part(
-        "curve B",
-        "too low",
-        {
-            "too high": "An lr that is too high shows early: the loss jumps, or levels off in noise. This one still falls on a "
-            "straight line.",
-            "too low": "Right. It falls steadily and is far from flat when the budget is used up: larger steps would have "
-            "brought it further.",
-            "about right": "It is still falling as fast as at the start when the budget is used up.",
-        },
-    ),
-)
-
-
-def _halved(small: int, large: int) -> tuple[Part, Part]:
-    """Four times the batch, once from a small one and once from a large one."""
-    first = Part(
-        "from 1",
-        4.0 * small,
-        {
-            4.0 * small: "Right. The error goes with 1/√B: half the error, four times the batch.",
-            2.0 * small: "Twice the batch divides the error by √2 = 1.41 only.",
-            "other": f"The standard error is σ/√B. Solve σ/√B = ½·σ/√{small}.",
-        },
-        tolerance=0.001,
-    )
-    second = Part(
-        "from 100",
-        4.0 * large,
-        {
-            4.0
-            * large: f"Right: {3 * large} more examples in every step, for what {3 * small} more bought at the start.",
-            2.0 * large: "Twice the batch divides the error by √2 = 1.41 only.",
-            4.0 + large: "It is a factor of four, not four more.",
-            "other": f"The standard error is σ/√B. Solve σ/√B = ½·σ/√{large}.",
-        },
-        tolerance=0.001,
-    )
-    return first, second
-
-
-def _vary_halved(dice: random.Random) -> Varied:
-    small, large = dice.choice((2, 3, 5, 8)), dice.choice((60, 80, 120, 150, 200))
-    text = {"From a batch of 1,": f"From a batch of {small},", "batch of\n100?": f"batch of\n{large}?"}
-    return Varied(_halved(small, large), text)
-
-
-HALVED = _quiz(
-    3,
-    "Half the error",
-    *_halved(1, 100),
-    vary=_vary_halved,
-)
-
-FIXED_RATE = _quiz(
-    4,
-    "When a fixed lr converges",
-    Part(
-        "no noise ball",
-        "b",
-        {
-            "a": "However small, a fixed lr leaves a ball of variance ησ²/(2h), about: smaller, and not a point.",
-            "b": "Right. Then every minibatch's gradient is 0 at w* as well: σ² = 0 there, and so is the ball. Networks that "
-            "fit every training example are close to this.",
-            "c": "Shuffled epochs make the ball smaller, since an epoch's noise nearly cancels. It does not vanish.",
-            "d": "Larger batches divide σ² by B; only B = N makes it 0, and that is gradient descent.",
-        },
-    ),
-)
-
-SCHEDULES = _quiz(
-    5,
-    "Which satisfy both conditions?",
-    *(
-        Part(name, key, {"yes": yes, "no": no})
-        for name, key, yes, no in (
-            (
-                "1/t",
-                "yes",
-                "Right. Σ1/t grows without end, as log t, and Σ1/t² = π²/6.",
-                "Σ1/t grows without end, though slowly, and Σ1/t² = π²/6: both conditions hold.",
-            ),
-            (
-                "1/t²",
-                "no",
-                "Σ1/t² = π²/6 is finite: all steps together reach no further than that, wherever the minimum is.",
-                "Right. Σ1/t² is finite, so the steps may end before they arrive.",
-            ),
-            (
-                "t^−0.6",
-                "yes",
-                "Right. The exponent lies between ½ and 1: Σt^−0.6 diverges, Σt^−1.2 converges.",
-                "Both hold: 0.6 ≤ 1, so the sum diverges, and 2·0.6 > 1, so the sum of squares converges.",
-            ),
-            (
-                "t^−0.4",
-                "no",
-                "The squares are t^−0.8, and their sum diverges. The conditions are sufficient, not necessary: on the "
-                "parabola of section 9 this one gets closer and closer, only slowly, without their guarantee.",
-                "Right. Σt^−0.8 diverges: the exponent has to be above ½. The conditions are sufficient, not necessary: "
-                "on the parabola of section 9 this one gets closer and closer all the same, only slowly.",
-            ),
-            (
-                "constant 0.01",
-                "no",
-                "The squares add up to infinity: a constant lr leaves a noise ball.",
-                "Right. Σα² is infinite; that is the noise ball of section 8.",
-            ),
-        )
-    ),
-    difficulty=2,
-)
-
-SIZES = _quiz(
-    6,
-    "Too small, too large",
-    Part(
-        "what a very large batch costs",
-        "b",
-        {
-            "a": "More examples make the gradient less noisy, not more.",
-            "b": "Right. The error falls only as 1/√B while the work grows as B; with a fixed number of examples that leaves "
-            "few steps.",
-            "c": "The mean is unbiased at every batch size; that is section 3.",
-            "d": "That is what happens with very small batches: the machine is never filled.",
-        },
-    ),
-)
-
-STUCK = _quiz(
-    7,
-    "The perceptron that never starts",
-    Part(
-        "from w = 0",
-        "d",
-        {
-            "a": "At w = 0 no example is on either side: every margin is 0.",
-            "b": "A smaller or larger lr multiplies a gradient that is exactly 0.",
-            "c": "Shuffling changes which examples come first. All of them have margin 0.",
-            "d": "Right. All margins are 0, and the subgradient there was chosen as 0. Rosenblatt's rule counts margin 0 as "
-            "wrong, and so gets away; a small random start does as well.",
-        },
-    ),
-)
-
-COST = _quiz(
-    8,
-    "Is 2 twice 1?",
-    Part(
-        "cost of an update",
-        "false",
-        {
-            "true": "Look at your own curve: from 1 to 2 the time hardly changes. Launching operations and updating the "
-            "weights cost the same for every batch size.",
-            "false": "Right. There is a fixed part (launches, the update itself), and parallel hardware does several "
-            "examples at once: the time grows in proportion only when the machine is full.",
-        },
-    ),
-)
-
-UNBIASED_PROOF = WrittenExercise(
-    "minibatch.w1",
-    "Why a minibatch is right on average",
-    "written",
-    NOTEBOOK,
-    {"derivation": 2.0},
-    difficulty=2,
-    minutes=10,
-)
-TRAJECTORY = WrittenExercise(
-    "minibatch.w2",
-    "On average, gradient descent?",
-    "written",
-    NOTEBOOK,
-    {"argument": 3.0},
-    difficulty=3,
-    minutes=20,
-)
-
 EXERCISES: tuple[Exercise, ...] = (
     PER_EXAMPLE,
-    POPULATION,
+    questions.POPULATION,
     MEAN_GRADIENT,
+    questions.SUM_OR_MEAN,
     UNBIASED,
-    UNBIASED_PROOF,
+    questions.UNBIASED_PROOF,
     BATCHES,
+    questions.DROPPED,
     EPOCH_LOSS,
+    questions.PERPLEXITY,
     STANDARD_ERROR,
-    HALVED,
+    questions.HALVED,
     SGD,
-    RATES,
-    SIZES,
+    questions.RATES,
+    questions.SIZES,
     NOISE_BALL,
-    FIXED_RATE,
-    TRAJECTORY,
+    questions.FIXED_RATE,
+    questions.TRAJECTORY,
     ROBBINS_MONRO,
-    SCHEDULES,
+    questions.SCHEDULES,
     LOGISTIC,
+    questions.EVERY_LABEL,
     PERCEPTRON,
-    STUCK,
-    COST,
+    questions.STUCK,
+    questions.COST,
     ACCUMULATE,
 )

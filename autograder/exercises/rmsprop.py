@@ -538,6 +538,7 @@ MEMORY = CodeExercise(
 
 EXERCISES: tuple[Exercise, ...] = (
     PRECONDITION,
+    QUIZZES[7],
     QUIZZES[0],
     RMSPROP,
     *QUIZZES[1:3],
@@ -548,6 +549,7 @@ EXERCISES: tuple[Exercise, ...] = (
     QUIZZES[4],
     ADAGRAD,
     QUIZZES[5],
+    QUIZZES[8],
     MEMORY,
     QUIZZES[6],
 )

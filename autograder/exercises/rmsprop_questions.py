@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from functools import partial
 from itertools import combinations
@@ -92,6 +93,44 @@ def _vary_adagrads_step(dice: random.Random) -> Varied:
     return Varied((_adagrads_step(lr, g),), {"`lr = 0.1`": f"`lr = {lr:g}`", "$g = 4$": f"$g = {g:g}$"})
 
 
+def _condition(off: float) -> float:
+    """Condition number of the matrix with 100 and 1 on its diagonal and `off` beside it."""
+    root = math.sqrt(99**2 + 4 * off**2)
+    return (101 + root) / (101 - root)
+
+
+def _what_the_diagonal_leaves(off: int) -> Part:
+    near = off / 10
+    left = (1 + near) / (1 - near)
+    return Part(
+        "what the diagonal leaves",
+        left,
+        {
+            left: f"Right: z = 1 ± {near:g}. The diagonal mends what differs from weight to weight, the 100 beside the 1. What "
+            f"couples the two weights stays, and the diagonal of P⁻¹H, (1, 1), does not show it.",
+            1.0: f"P⁻¹H has ones on its diagonal, but it is not the identity: {off} and {off / 100:g} stand beside them.",
+            100.0: "That is the ratio of the diagonal's entries, and just what P takes away.",
+            _condition(off): "That is H's own. Row 1 is divided by 100 now.",
+            _condition(off) / 100: "Condition numbers do not divide like that. Work out the eigenvalues of P⁻¹H.",
+            left**0.5: "That is the root of it, as momentum has it in notebook 03.",
+            "other": f"P⁻¹H = (1, {off / 100:g}; {off}, 1). Its eigenvalues solve (1 − z)² = {near**2:g}.",
+        },
+        tolerance=0.01,
+    )
+
+
+def _vary_what_the_diagonal_leaves(dice: random.Random) -> Varied:
+    off = dice.choice((5, 6, 7, 8))
+    text = {r"100 & 9 \\ 9 & 1": rf"100 & {off} \\ {off} & 1", "number is 535": f"number is {_condition(off):.0f}"}
+    return Varied((_what_the_diagonal_leaves(off),), text)
+
+
+def _turned(name: str, key: str, right: str, wrong: str) -> Part:
+    """Is the curve of the loss the same in turned coordinates?"""
+    other = {"same": "different", "different": "same"}[key]
+    return Part(name, key, {key: f"Right. {right}", other: wrong})
+
+
 QUIZZES = (
     _quiz(
         1,
@@ -179,6 +218,48 @@ QUIZZES = (
             },
             tolerance=0.001,
         ),
+    ),
+    _quiz(
+        8,
+        "What a diagonal leaves",
+        _what_the_diagonal_leaves(9),
+        vary=_vary_what_the_diagonal_leaves,
+        difficulty=2,
+        minutes=4,
+    ),
+    _quiz(
+        9,
+        "Other coordinates",
+        _turned(
+            "momentum, any Q",
+            "same",
+            "In the new coordinates gradient, buffer and step are the old ones times Qᵀ: it is the same walk.",
+            "Momentum only adds vectors and multiplies them by numbers, and Qᵀ goes through both. The walk is the same, and "
+            "so are its losses: nothing in SGD knows which way the axes lie.",
+        ),
+        _turned(
+            "RMSProp, two weights turned by 45°",
+            "different",
+            "Squares and roots are taken axis by axis. Along other axes the gradients have other sizes, and a ravine that was "
+            "parallel to one of them lies askew.",
+            "The step is not Qᵀ times the old one: each coordinate is divided by a root of its own, and in other coordinates "
+            "these are other numbers. See the two ravines above.",
+        ),
+        _turned(
+            "RMSProp, weights exchanged and signs turned",
+            "same",
+            "Each weight keeps its own v, wherever it stands, and a square does not know the sign.",
+            "No two weights are mixed here. Each keeps its own v, wherever it stands; its square does not know the sign, "
+            "and the step turns with the gradient.",
+        ),
+        _turned(
+            "Newton, any Q",
+            "same",
+            "The Hessian turns with the coordinates, QᵀHQ, and so does its inverse: the step is Qᵀ times the old one.",
+            "The Hessian in the new coordinates is QᵀHQ. Its inverse times Qᵀg is Qᵀ(H⁻¹g), the old step turned.",
+        ),
+        difficulty=2,
+        minutes=4,
     ),
 )
 

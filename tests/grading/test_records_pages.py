@@ -184,7 +184,7 @@ def test_the_page_tells_points_verdicts_and_what_waits() -> None:
     answered = nbformat.from_dict(rebuilt)
     next(cell for cell in answered.cells if cell.get("id") == "adam-w1").source = "Since $a < b$, it holds."
     words = " ".join(Page(feedback_page(answered, replace(result, notes=("A note.",)))).words)
-    assert "20.5 of 40 points" in " ".join(words.split())
+    assert "23.5 of 43 points" in " ".join(words.split())
     assert "3 points wait for a human." in words
     assert "A note." in words
     assert "Re-read equation (5.4)" in words
@@ -203,7 +203,7 @@ def test_manual_marks_comments_and_lateness_are_told() -> None:
     }
     html = feedback_page(rebuilt, result, Review(cells, late_penalty=5.0))
     words = " ".join(" ".join(Page(html).words).split())
-    assert "21 of 40 points" in words  # 20.5 + 2.5 + 3 - 5
+    assert "24 of 43 points" in words  # 23.5 + 2.5 + 3 - 5
     assert "5 points are taken off for handing in late." in words
     assert "marked by hand (the checks gave 0)" in words
     assert "Well <em>done</em>." in html
