@@ -90,13 +90,13 @@ def _third_cycle(T_0: int) -> Part:
 
 
 def _same_decay(weight_decay: float) -> Part:
+    key = 10 * weight_decay
     return Part(
         "weight_decay after the drop",
-        10 * weight_decay,
+        key,
         {
-            10
-            * weight_decay: f"Right. The step multiplies by 1 − lr·weight_decay, before 1 − 10⁻³·{weight_decay:g}, then "
-            f"1 − 10⁻⁴·{10 * weight_decay:g}. Left alone, the decay falls with the lr. (The paper multiplies it by the "
+            key: f"Right. The step multiplies by 1 − lr·weight_decay, before 1 − 10⁻³·{weight_decay:g}, then "
+            f"1 − 10⁻⁴·{key:g}. Left alone, the decay falls with the lr. (The paper multiplies it by the "
             "schedule alone, without the base lr; there it falls as well.)",
             weight_decay: "Decoupled means that the decay is outside the gradient. In torch's AdamW the lr is a factor of it: "
             f"with {weight_decay:g} the weights would shrink by a tenth of what they did.",
@@ -110,20 +110,17 @@ def _same_decay(weight_decay: float) -> Part:
 
 def _never_reduced(percent: float) -> Part:
     better = next(k for k in range(1, 100) if (1 - percent / 100) ** k < 0.99)  # epochs until the bound is beaten
+    key = float(better - 1)
     return Part(
         "the smallest patience",
-        float(better - 1),
+        key,
         {
-            float(
-                better - 1
-            ): "Right. The bound is made from the best value, not from the last one: the loss is better "
+            key: "Right. The bound is made from the best value, not from the last one: the loss is better "
             f"when {better} epochs together have brought more than 1 %. Until then {better - 1} epochs are bad, and the lr is "
             "reduced only if the count is larger than patience. What you have asked for is a little more than 1 % in "
             f"{better} epochs.",
-            float(better): f"Epoch {better} after the best one beats the bound. Bad are the {better - 1} before it.",
-            float(
-                better - 2
-            ): f"With that the count {better - 1} is larger than patience, one epoch before the loss would "
+            key + 1: f"Epoch {better} after the best one beats the bound. Bad are the {better - 1} before it.",
+            key - 1: f"With that the count {better - 1} is larger than patience, one epoch before the loss would "
             "have been better.",
             0.0: "The loss gets smaller in each epoch, but better means smaller than (6.14): by more than 1 %, so that most "
             "epochs are bad.",
@@ -137,20 +134,19 @@ def _never_reduced(percent: float) -> Part:
 def _draws(decades: int) -> Part:
     share = 1 / decades
     draws = math.ceil(math.log(0.05) / math.log(1 - share))
+    key = float(draws)
 
     def found(n: int) -> str:
         return f"{100 * (1 - (1 - share) ** n):.1f} %"
 
     return Part(
         "the number of draws",
-        float(draws),
+        key,
         {
-            float(
-                draws
-            ): f"Right. A draw misses with probability 1 − 1/{decades}, and (1 − 1/{decades})ⁿ ≤ 0.05 from n = {draws} "
+            key: f"Right. A draw misses with probability 1 − 1/{decades}, and (1 − 1/{decades})ⁿ ≤ 0.05 from n = {draws} "
             f"on ({found(draws)}). A grid with one point per power of ten needs {decades}; the others are the price for trying "
             "other hyperparameters in the same runs.",
-            float(draws - 1): f"Not quite: {found(draws - 1)}.",
+            key - 1: f"Not quite: {found(draws - 1)}.",
             float(decades): f"With {decades} draws one usable lr is to be expected on average; with probability "
             f"{100 * (1 - share) ** decades:.0f} % there is none among them.",
             20.0: f"That is one over 5 %. A draw is usable with probability 1/{decades}; how often do all n miss?",
