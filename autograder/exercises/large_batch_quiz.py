@@ -105,13 +105,13 @@ def _overweight(sizes: tuple[int, int, int]) -> Part:
         "the weight over that of (8.18)",
         key,
         {
-            key: f"Right. DDP gives each rank a third, so such an example has 1/(3·{few}); in (8.18) it has 1/{whole}. Scale the "
-            f"loss of this rank by 3·{few}/{whole}, or drop the last batch if the examples are as good as any others.",
+            key: f"Right. DDP gives each rank a third, so such an example has 1/(3·{few}); in (8.18) it has 1/{whole}. Scale "
+            f"the loss of this rank by 3·{few}/{whole}, and the others' likewise, or leave the last batch out.",
             1 / key: "Upside down: that is the factor by which this rank's loss would have to be scaled.",
             many
             / few: f"That is its weight over that of an example on the rank with {many}. (8.18) gives all examples "
             f"one weight, 1/{whole}.",
-            1.0: "It would be so if all ranks had as many examples. DDP averages the ranks' means, whatever they are made from.",
+            1.0: "It would be so if all ranks had as many examples. DDP averages the ranks' means, whatever their number.",
             1 / (3 * few): "That is the weight itself. In (8.18) it is another one; the question is for the quotient.",
             "other": f"Its weight is a third of 1/{few} with DDP, and 1/{whole} in (8.18).",
         },
