@@ -459,7 +459,7 @@ def names(root: Path) -> dict[str, Any]:
 
 def test_the_composer_answers_within_150_ms(root: Path, names: dict[str, Any]) -> None:
     notebook = nbformat.read(root / "source" / NOTEBOOK / f"{NOTEBOOK}.ipynb", as_version=4)
-    cell = next(c for c in notebook.cells if c.id == "explorer")
+    cells = [c.source for c in notebook.cells if c.id in ("composed-runs", "explorer")]
     shown: dict[str, Any] = {}
 
     class Widgets:
@@ -469,7 +469,7 @@ def test_the_composer_answers_within_150_ms(root: Path, names: dict[str, Any]) -
         def explorer(figure: Any, draw: Any, **controls: Any) -> None:
             shown.update(figure=figure, draw=draw, controls=controls)
 
-    exec(cell.source, {**names, "widgets": Widgets})
+    exec("\n".join(cells), {**names, "widgets": Widgets})
     widgets.picture(shown["figure"], shown["draw"](**shown["controls"]))
     times = []
     for cycles in (1, 2, 3, 5):
