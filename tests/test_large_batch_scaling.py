@@ -203,7 +203,7 @@ def test_a_loss_1000_times_as_large_moves_only_what_lars_excludes() -> None:
 def test_an_example_of_the_smallest_shard_gets_that_weight(given: int) -> None:
     text, key = asked("largebatch.q9", given)
     sizes = [int(size) for size in re.findall(r"leaves (\d+), (\d+) and (\d+) examples", text)[0]]
-    (few,) = (int(size) for size in re.findall(r"rank with (\d+) get", text))
+    (few,) = (int(size) for size in re.findall(r"rank with (\d+)\?", text))
     losses = torch.ones(sum(sizes), requires_grad=True)
     ddp = sum(shard.mean() for shard in losses.split(sizes)) / 3
     got, due = (torch.autograd.grad(loss, losses)[0] for loss in (ddp, losses.mean()))

@@ -122,7 +122,7 @@ def _overweight(sizes: tuple[int, int, int]) -> Part:
 def _vary_overweight(dice: random.Random) -> Varied:
     sizes = dice.choice(((8, 2, 5), (16, 4, 10), (11, 3, 4), (6, 1, 5), (12, 2, 7)))
     text = "{}, {} and {} examples"
-    changed = {text.format(10, 2, 6): text.format(*sizes), "rank with 2 get": f"rank with {sizes[1]} get"}
+    changed = {text.format(10, 2, 6): text.format(*sizes), "rank with 2?": f"rank with {sizes[1]}?"}
     return Varied((_overweight(sizes),), changed)
 
 

@@ -239,8 +239,8 @@ QUIZZES = (
                 "worst where it just can.",
                 "b": "The training error is 0 both times, and it says nothing about the test error: many weights fitted "
                 "before, and the shortest was a good one; now a single one fits.",
-                "c": "For that the noise would have to average out, which takes many more examples than features: with 400 "
-                "in place of 120 it is 0.19.",
+                "c": "For that the noise has to average out, which takes many more examples than features: with 400 in place "
+                "of 120 it is 0.19.",
                 "d": "Right. The peak is where p = n, whichever of the two moves. With 120 of each one single weight vector "
                 "fits, and it is huge: the test error rises from 0.55 to about 60 (medians of 20 draws). A "
                 "penalty on the weights or an early stop takes the peak away.",
