@@ -76,7 +76,7 @@ def _shift(low: float, high: float) -> Part:
             low - high: "Half of that: the shift moves one end away from 0 and the other one towards it.",
             size: "That is the distance of the two ends, which a shift does not change.",
             size
-            / 2: f"That is half the distance of the ends. What has to come to 0 is their middle, which lies at {-key:g}.",
+            / 2: f"That is half the distance of the ends. What has to come to 0 is their middle, which lies at −{key:g}.",
             -key: f"A shift downwards makes the −{low:g} larger still in size.",
             "other": f"Which of |{high:g} + c| and |−{low:g} + c| is larger?",
         },
