@@ -394,6 +394,28 @@ def test_what_grading_leaves_out_is_refused_by_the_visible_check_and_works_again
     torch.optim.SGD([p], lr=0.1).step()
 
 
+# --- questions ------------------------------------------------------------------------------------------------------
+
+
+def test_checkpoints_every_ten_minutes_lose_the_least_of_the_four_choices() -> None:
+    """Kills at random moments, 240 minutes apart on average; a checkpoint takes a third of a minute."""
+
+    def minutes(every: float, work: float = 240 * 100) -> float:
+        rng, done, clock = np.random.default_rng(0), 0.0, 0.0
+        until_kill = rng.exponential(240)
+        while done < work:
+            segment = every + 1 / 3
+            if segment <= until_kill:
+                done, clock, until_kill = done + every, clock + segment, until_kill - segment
+            else:
+                clock, until_kill = clock + until_kill, rng.exponential(240)
+        return clock / work
+
+    taken = {every: minutes(every) for every in (1, 10, 60, 240)}
+    assert min(taken, key=taken.__getitem__) == 10
+    assert taken == pytest.approx({1: 1.34, 10: 1.054, 60: 1.13, 240: 1.7}, rel=0.06), "what the feedback says"
+
+
 # --- CIFAR-10 -------------------------------------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from asked_questions import asked
 
 from autograder.answers import large_batch_ranks as rank_answers
 from autograder.answers import large_batch_scaling as answers
@@ -166,6 +167,48 @@ def test_linear_scaling_keeps_drift_and_noise_per_example() -> None:
     assert scaled**2 / (k * batch) == pytest.approx(k * lr**2 / batch)
     root = answers.sqrt_scaled_lr(lr, batch, k * batch, math.inf)
     assert root**2 / (k * batch) == pytest.approx(lr**2 / batch)
+
+
+# --- questions ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given", range(6))
+def test_that_share_of_a_squared_norm_is_signal(given: int) -> None:
+    text, key = asked("largebatch.q7", given)
+    (noise_scale,) = re.findall(r"is (\d+) examples", text)
+    G = torch.linspace(-1, 2, 30, dtype=torch.float64)
+    spread = (float(G @ G) * float(noise_scale) / 30) ** 0.5  # per entry of one example's gradient
+    draws = torch.randn(40_000, 30, dtype=torch.float64, generator=torch.Generator().manual_seed(given))
+    batches = G + spread / 64**0.5 * draws
+    assert float(G @ G) / float(batches.square().sum(1).mean()) == pytest.approx(key, rel=0.01)
+
+
+def test_a_loss_1000_times_as_large_moves_only_what_lars_excludes() -> None:
+    moved = []
+    for factor in (1.0, 1000.0):
+        rng = generator(0)
+        w, bias = (torch.nn.Parameter(torch.tensor(weights(rng, (6,)))) for _ in range(2))
+        opt = answers.LARS([{"params": [w]}, {"params": [bias], "adapt": False}], lr=0.1, weight_decay=0.0)
+        start = [p.detach().clone() for p in (w, bias)]
+        for step in gradients(rng, [(6,), (6,)], 5):
+            w.grad, bias.grad = (factor * torch.tensor(g) for g in step)
+            opt.step()
+        moved.append([p.detach() - first for p, first in zip((w, bias), start, strict=True)])
+    (small_w, small_bias), (large_w, large_bias) = moved
+    torch.testing.assert_close(large_w, small_w)
+    torch.testing.assert_close(large_bias, 1000 * small_bias)
+
+
+@pytest.mark.parametrize("given", range(6))
+def test_an_example_of_the_smallest_shard_gets_that_weight(given: int) -> None:
+    text, key = asked("largebatch.q9", given)
+    sizes = [int(size) for size in re.findall(r"leaves (\d+), (\d+) and (\d+) examples", text)[0]]
+    (few,) = (int(size) for size in re.findall(r"rank with (\d+)\?", text))
+    losses = torch.ones(sum(sizes), requires_grad=True)
+    ddp = sum(shard.mean() for shard in losses.split(sizes)) / 3
+    got, due = (torch.autograd.grad(loss, losses)[0] for loss in (ddp, losses.mean()))
+    assert sizes.count(few) == 1
+    assert (got / due).split(sizes)[sizes.index(few)].tolist() == pytest.approx([key] * few)
 
 
 # --- AlexNet --------------------------------------------------------------------------------------------------------

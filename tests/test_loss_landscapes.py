@@ -7,8 +7,10 @@ import math
 import re
 from pathlib import Path
 
+import nbformat
 import pytest
 import torch
+from asked_questions import asked
 
 from autograder import check
 from autograder.answers import loss_landscapes as answers
@@ -21,6 +23,7 @@ from autograder.launches import LaunchCounter
 from autograder.misconceptions import landscape_curvature as curvature
 from autograder.misconceptions import landscape_pictures as pictures
 from autograder.verdict import expected_evidence, hidden_cases, judge_case, visible_cases
+from utils import plotting
 
 Tensor = torch.Tensor
 
@@ -276,6 +279,63 @@ def test_random_labels_can_be_fitted_and_test_error_descends_twice() -> None:
 
     few, peak, many = (test_error(p) for p in (10, 40, 600))
     assert peak > 5 * few > 5 * many
+
+
+# --- questions ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given", range(6))
+def test_power_iteration_finds_the_other_end_from_that_shift_on(given: int) -> None:
+    text, key = asked("landscape.q7", given)
+    low, high = (float(number) for number in re.findall(r"between −(\d+) and (\d+)", text)[0])
+    values = torch.linspace(-low, high, 20, dtype=torch.float64)
+
+    def found(shift: float) -> float:
+        v = torch.ones_like(values)
+        for _ in range(3000):
+            v = (values + shift) * v
+            v /= v.norm()
+        return float(v @ ((values + shift) * v)) - shift
+
+    assert found(1.05 * key) == pytest.approx(high)
+    assert found(0.95 * key) == pytest.approx(-low)
+
+
+@pytest.mark.parametrize("given", range(6))
+def test_a_pass_after_a_reset_leaves_that_running_variance(given: int) -> None:
+    text, key = asked("landscape.q8", given)
+    (variance,) = re.findall(r"variance\n(\d+),", text)
+    values = normal(500, 1)
+    norm = torch.nn.BatchNorm1d(1).double()
+    norm.running_var.fill_(7.0)
+    norm.reset_running_stats()
+    norm((values - values.mean()) / values.std() * float(variance) ** 0.5 + 4)
+    assert norm.running_var.item() == pytest.approx(key)
+
+
+def test_xaviers_signal_fades_by_that_factor_behind_relus() -> None:
+    text, key = asked("landscape.q9", 0)
+    (layers,) = re.findall(r"initialises (\d+) ReLU", text)
+    faded = []
+    for seed in range(12):
+        h, weight, draw = torch.randn(100, 400, generator=generator(seed)), torch.empty(400, 400), generator(100 + seed)
+        start = h.square().mean()
+        for _ in range(int(layers)):
+            h = torch.relu(h @ torch.nn.init.xavier_normal_(weight, generator=draw))
+        faded.append(float((h.square().mean() / start).log2()) / -2)
+    mean, half = plotting.interval(faded)
+    assert abs(mean - math.log2(key)) < 2 * half < 1.0
+
+
+def test_twice_the_examples_can_be_far_worse(root: Path) -> None:
+    notebook = nbformat.read(root / "source" / "07_loss_landscapes" / "07_loss_landscapes.ipynb", as_version=4)
+    cell = next(cell.source for cell in notebook.cells if cell.id == "double-descent")
+    names = {"torch": torch}
+    exec(cell[: cell.index("\n\n\ncounts")], names)
+    error = {n: names["random_features"](120, n)[1].median().item() for n in (60, 120, 400)}
+    assert error[60] == pytest.approx(0.55, abs=0.01)
+    assert 50 < error[120] < 70, "what the feedback says"
+    assert error[400] == pytest.approx(0.19, abs=0.01)
 
 
 @pytest.mark.parametrize("shape", [(7, 3), (4, 3, 5, 5)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import resource
@@ -28,6 +29,10 @@ NAMES = [notebook.name for notebook in manifest().notebooks]
 SCREEN = 40
 FITTED = [name for name in NAMES if name < "06"]
 ROLES = {"setup", "demo", "exercise", "check", "explore", "quiz", "written"}
+#: Lines of a code cell that fit on a screen.
+SCREEN = 40
+#: Notebooks whose cells all fit on one; the solution of an exercise may be longer.
+ON_A_SCREEN = ("06_schedulers", "07_loss_landscapes", "08_large_batch_scaling", "09_capstone")
 HEADING = re.compile(
     r"`(?P<id>\w+\.\w+)` (?P<level>[●○ ]+) · (?P<minutes>\d+) minutes(?: · (?P<points>[\d.]+) points?)?"
 )
@@ -157,6 +162,36 @@ def test_every_figure_cell_is_announced_with_alt_text(root: Path) -> None:
             if cell.cell_type == "code" and "plt.show()" in cell.source:
                 assert before.cell_type == "markdown", cell.id
                 assert "*Figure: " in before.source, cell.id
+
+
+@pytest.mark.parametrize("name", ON_A_SCREEN)
+@pytest.mark.parametrize("folder", ["source", "release"])
+def test_a_cell_fits_on_a_screen(root: Path, folder: str, name: str) -> None:
+    cells = [cell for cell in read(root, folder, name).cells if cell.cell_type == "code"]
+    lines = {cell.id: cell.source.count("\n") + 1 for cell in cells if "exercise" not in cell.metadata.get("tags", [])}
+    assert {cell: count for cell, count in lines.items() if count > SCREEN} == {}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_demonstration_overwrites_what_a_student_has_written(root: Path, name: str) -> None:
+    """A check that is run once more, after the cells below it, has to find the student's object."""
+    written = {o for e in REGISTRY.values() if e.notebook == name and isinstance(e, CodeExercise) for o in e.objects}
+    for cell in read(root, "source", name).cells:
+        if cell.cell_type == "code" and {"demo", "explore", "setup"} & set(cell.metadata.get("tags", [])):
+            assert _assigned(ast.parse(cell.source)) & written == set(), cell.id
+
+
+def _assigned(tree: ast.AST) -> set[str]:
+    """The names that a cell binds in the notebook: not those inside its functions and comprehensions."""
+    scopes = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+    found: set[str] = set()
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            found.add(node.name)
+        elif not isinstance(node, scopes):
+            bound = isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+            found |= ({node.id} if bound else set()) | _assigned(node)  # type: ignore[attr-defined]
+    return found
 
 
 def test_releases_are_what_the_sources_build(root: Path) -> None:

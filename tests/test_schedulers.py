@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from asked_questions import asked
 
 from autograder.answers import schedulers as answers
 from autograder.audit import attempt, code_exercises
@@ -118,6 +120,44 @@ def test_a_tenth_of_the_lr_is_a_tenth_of_adamws_decay() -> None:
         opt.step()
         shrunk.append(1 - w.item())
     assert shrunk == pytest.approx([1e-4, 1e-5])
+
+
+@pytest.mark.parametrize("given", range(6))
+def test_that_weight_decay_makes_up_for_a_tenth_of_the_lr(given: int) -> None:
+    text, key = asked("schedule.q6", given)
+    (before,) = re.findall(r"`weight_decay = ([\d.]+)`", text)
+    shrunk = []
+    for lr, weight_decay in ((1e-3, float(before)), (1e-4, key)):
+        w = torch.nn.Parameter(torch.ones(1, dtype=torch.float64))
+        w.grad = torch.zeros(1, dtype=torch.float64)
+        torch.optim.AdamW([w], lr=lr, weight_decay=weight_decay).step()
+        shrunk.append(1 - w.item())
+    assert shrunk[0] == pytest.approx(shrunk[1])
+
+
+@pytest.mark.parametrize("given", range(6))
+def test_that_patience_is_the_smallest_with_which_torch_never_reduces_the_lr(given: int) -> None:
+    text, key = asked("schedule.q7", given)
+    (percent,) = re.findall(r"by ([\d.]+) %", text)
+    reduced = []
+    for patience in range(int(key) + 2):
+        opt = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(opt, patience=patience, threshold=0.01)
+        for epoch in range(200):
+            scheduler.step(2.0 * (1 - float(percent) / 100) ** epoch)
+        reduced.append(opt.param_groups[0]["lr"] < 1.0)
+    assert reduced == [True] * int(key) + [False] * 2
+
+
+@pytest.mark.parametrize("given", range(6))
+def test_so_many_draws_are_needed_and_no_fewer(given: int) -> None:
+    text, key = asked("schedule.q8", given)
+    (low,) = re.findall(r"between \$10\^\{(-\d)\}\$", text)
+    draws = answers.log_uniform(10.0 ** float(low), 0.1, 20_000 * int(key), torch.Generator().manual_seed(given))
+    usable = ((draws > 2e-3) & (draws < 2e-2)).view(20_000, -1)
+    half = 1.96 * (0.95 * 0.05 / 20_000) ** 0.5
+    assert float(usable.any(1).double().mean()) > 0.95 - half
+    assert float(usable[:, 1:].any(1).double().mean()) < 0.95 + half
 
 
 # --- plateau and protocol -------------------------------------------------------------------------------------------
@@ -419,7 +459,7 @@ def names(root: Path) -> dict[str, Any]:
 
 def test_the_composer_answers_within_150_ms(root: Path, names: dict[str, Any]) -> None:
     notebook = nbformat.read(root / "source" / NOTEBOOK / f"{NOTEBOOK}.ipynb", as_version=4)
-    cell = next(c for c in notebook.cells if c.id == "explorer")
+    cells = [c.source for c in notebook.cells if c.id in ("composed-runs", "explorer")]
     shown: dict[str, Any] = {}
 
     class Widgets:
@@ -429,7 +469,7 @@ def test_the_composer_answers_within_150_ms(root: Path, names: dict[str, Any]) -
         def explorer(figure: Any, draw: Any, **controls: Any) -> None:
             shown.update(figure=figure, draw=draw, controls=controls)
 
-    exec(cell.source, {**names, "widgets": Widgets})
+    exec("\n".join(cells), {**names, "widgets": Widgets})
     widgets.picture(shown["figure"], shown["draw"](**shown["controls"]))
     times = []
     for cycles in (1, 2, 3, 5):

@@ -663,6 +663,43 @@ QUIZZES = (
             },
         ),
     ),
+    _quiz(
+        7,
+        "How often to write a checkpoint",
+        Part(
+            "time between two checkpoints",
+            "b",
+            {
+                "a": "A kill costs half a minute then, but the checkpoints cost 20 seconds of every 80: more than 30 % on top "
+                "of the training.",
+                "b": "Right. Checkpoints add 20 s to 600 s, 3.3 %, and a kill costs half an interval on average, 5 of 240 "
+                "minutes, 2.1 %. The sum is smallest near √(2 · 20 s · 4 h) = 12.6 minutes (Young 1974), and flat around it.",
+                "c": "The checkpoints cost next to nothing, 0.6 %. But a kill costs half an hour on average, 12.5 % of four "
+                "hours.",
+                "d": "Many runs would never get to a checkpoint, and all of their work is lost. The training takes 1.7 times "
+                "as long.",
+            },
+        ),
+        difficulty=2,
+    ),
+    _quiz(
+        8,
+        "What the step waits for",
+        Part(
+            "what helps",
+            "d",
+            {
+                "a": "A wait costs Python its lead, and here it has none: 1500 · 8 µs = 12 ms are launches, and the device is "
+                "idle for more than half of them.",
+                "b": "The device is done after 5 ms and waits for Python. Done after 2.5 ms it would wait longer.",
+                "c": "That halves the work of the device, which is not what the step waits for. Nor does it spare a launch. "
+                "The other way round, a larger batch costs no time here.",
+                "d": "Right. 1500 · 8 µs = 12 ms: the step takes as long as Python needs to launch it. Without the 900 that "
+                "go with the parameters, (9.6) with k = 0, some 600 are left: 4.8 ms, and now Python waits for the device.",
+            },
+        ),
+        difficulty=2,
+    ),
 )
 
 REPORT = WrittenExercise(
@@ -678,7 +715,9 @@ EXERCISES: tuple[Exercise, ...] = (
     STOPPING,
     QUIZZES[4],
     RESUME,
+    QUIZZES[6],
     LOOP,
+    QUIZZES[7],
     ACCURACY,
     QUIZZES[5],
     REPORT,

@@ -73,6 +73,59 @@ def _vary_beyond_critical(dice: random.Random) -> Varied:
     return Varied(_beyond_critical(k), {r"$B = 4\,B_{\text{crit}}$": rf"$B = {k}\,B_{{\text{{crit}}}}$"})
 
 
+def _signal(noise_scale: int) -> Part:
+    key = 64 / (64 + noise_scale)
+    return Part(
+        "the share of the signal",
+        key,
+        {
+            key: "Right. By (8.7) the mean of the squared norms is ‖G‖² + tr Σ/B, and tr Σ is the noise scale times ‖G‖²: the "
+            f"share is 1/(1 + {noise_scale}/64). What a log calls the norm of the gradient is mostly noise, and falls when the "
+            "batch grows, with no other change.",
+            64 / noise_scale: "That is signal over noise. The logged number is their sum.",
+            1 - key: "That is the share of the noise.",
+            key**0.5: "That is the ratio of the norms. The logged number is their square.",
+            1 / noise_scale: "The batch is missing: with 64 examples the noise is 64 times smaller than that of one.",
+            "other": "Put tr Σ = B_simple·‖G‖² from (8.9) into (8.7).",
+        },
+        tolerance=0.01,
+    )
+
+
+def _vary_signal(dice: random.Random) -> Varied:
+    noise_scale = dice.choice((192, 256, 336, 736, 1216))
+    return Varied((_signal(noise_scale),), {"is 576 examples": f"is {noise_scale} examples"})
+
+
+def _overweight(sizes: tuple[int, int, int]) -> Part:
+    many, few, _ = sizes
+    whole = sum(sizes)
+    key = whole / (3 * few)
+    return Part(
+        "the weight over that of (8.18)",
+        key,
+        {
+            key: f"Right. DDP gives each rank a third, so such an example has 1/(3·{few}); in (8.18) it has 1/{whole}. Scale "
+            f"the loss of this rank by 3·{few}/{whole}, and the others' likewise, or leave the last batch out.",
+            1 / key: "Upside down: that is the factor by which this rank's loss would have to be scaled.",
+            many
+            / few: f"That is its weight over that of an example on the rank with {many}. (8.18) gives all examples "
+            f"one weight, 1/{whole}.",
+            1.0: "It would be so if all ranks had as many examples. DDP averages the ranks' means, whatever their number.",
+            1 / (3 * few): "That is the weight itself. In (8.18) it is another one; the question is for the quotient.",
+            "other": f"Its weight is a third of 1/{few} with DDP, and 1/{whole} in (8.18).",
+        },
+        tolerance=0.01,
+    )
+
+
+def _vary_overweight(dice: random.Random) -> Varied:
+    sizes = dice.choice(((8, 2, 5), (16, 4, 10), (11, 3, 4), (6, 1, 5), (12, 2, 7)))
+    text = "{}, {} and {} examples"
+    changed = {text.format(10, 2, 6): text.format(*sizes), "rank with 2?": f"rank with {sizes[1]}?"}
+    return Varied((_overweight(sizes),), changed)
+
+
 QUIZZES: tuple[QuizExercise, ...] = (
     _quiz(
         1,
@@ -143,4 +196,21 @@ QUIZZES: tuple[QuizExercise, ...] = (
         ),
         difficulty=2,
     ),
+    _quiz(7, "How much of a gradient's norm is signal?", _signal(576), vary=_vary_signal),
+    _quiz(
+        8,
+        "LARS when the loss is 1000 times as large",
+        Part(
+            "what the steps do",
+            "c",
+            {
+                "a": "So it would be for SGD. In (8.14) the norm of the gradient stands in the divisor.",
+                "b": "That holds where q is the ratio. For excluded parameters q = 1, and they take the gradient as it is.",
+                "c": "Right. In the weights q falls by 1000 where g grows by 1000. The biases have q = 1 and make the step of "
+                "SGD. LARS does not free you from the lr: it hides the mistake in the larger tensors.",
+                "d": "The divisor is 1000 times as large, and so is the gradient that it divides.",
+            },
+        ),
+    ),
+    _quiz(9, "A last batch in unequal shards", _overweight((10, 2, 6)), difficulty=2, vary=_vary_overweight),
 )

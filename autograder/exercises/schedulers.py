@@ -89,6 +89,76 @@ def _third_cycle(T_0: int) -> Part:
     )
 
 
+def _same_decay(weight_decay: float) -> Part:
+    key = 10 * weight_decay
+    return Part(
+        "weight_decay after the drop",
+        key,
+        {
+            key: f"Right. The step multiplies by 1 − lr·weight_decay, before 1 − 10⁻³·{weight_decay:g}, then "
+            f"1 − 10⁻⁴·{key:g}. Left alone, the decay falls with the lr. (The paper multiplies it by the "
+            "schedule alone, without the base lr; there it falls as well.)",
+            weight_decay: "Decoupled means that the decay is outside the gradient. In torch's AdamW the lr is a factor of it: "
+            f"with {weight_decay:g} the weights would shrink by a tenth of what they did.",
+            weight_decay / 10: "That is the wrong way: lr·weight_decay would be a hundredth of what it was.",
+            1e-3 * weight_decay: "That is lr·weight_decay, what a step takes off. The question is for the setting.",
+            "other": "What has to stay is the product lr·weight_decay.",
+        },
+        tolerance=0.01,
+    )
+
+
+def _never_reduced(percent: float) -> Part:
+    better = next(k for k in range(1, 100) if (1 - percent / 100) ** k < 0.99)  # epochs until the bound is beaten
+    key = float(better - 1)
+    return Part(
+        "the smallest patience",
+        key,
+        {
+            key: "Right. The bound is made from the best value, not from the last one: the loss is better "
+            f"when {better} epochs together have brought more than 1 %. Until then {better - 1} epochs are bad, and the lr is "
+            "reduced only if the count is larger than patience. What you have asked for is a little more than 1 % in "
+            f"{better} epochs.",
+            key + 1: f"Epoch {better} after the best one beats the bound. Bad are the {better - 1} before it.",
+            key - 1: f"With that the count {better - 1} is larger than patience, one epoch before the loss would "
+            "have been better.",
+            0.0: "The loss gets smaller in each epoch, but better means smaller than (6.14): by more than 1 %, so that most "
+            "epochs are bad.",
+            "other": "How many epochs does it take until the loss is more than 1 % below the best one? All but the last of "
+            "them are bad, and rule 3 asks for more bad epochs than patience.",
+        },
+        tolerance=0.01,
+    )
+
+
+def _draws(decades: int) -> Part:
+    share = 1 / decades
+    draws = math.ceil(math.log(0.05) / math.log(1 - share))
+    key = float(draws)
+
+    def found(n: int) -> str:
+        return f"{100 * (1 - (1 - share) ** n):.1f} %"
+
+    return Part(
+        "the number of draws",
+        key,
+        {
+            key: f"Right. A draw misses with probability 1 − 1/{decades}, and (1 − 1/{decades})ⁿ ≤ 0.05 from n = {draws} "
+            f"on ({found(draws)}). A grid with one point per power of ten needs {decades}; the others are the price for trying "
+            "other hyperparameters in the same runs.",
+            key - 1: f"Not quite: {found(draws - 1)}.",
+            float(decades): f"With {decades} draws one usable lr is to be expected on average; with probability "
+            f"{100 * (1 - share) ** decades:.0f} % there is none among them.",
+            20.0: f"That is one over 5 %. A draw is usable with probability 1/{decades}; how often do all n miss?",
+            59.0: "That is the rule for the best 5 % of all settings, ln 0.05/ln 0.95. Here the usable share is "
+            f"1/{decades}, one power of ten out of {decades}.",
+            "other": f"On the logarithmic scale the usable share is 1/{decades}. When is the probability that all n draws miss "
+            "at most 5 %?",
+        },
+        tolerance=0.001,
+    )
+
+
 _LRS = (0.2, 0.3, 0.4, 0.6, 0.8)
 
 
@@ -105,6 +175,21 @@ def _vary_lr(part: Callable[[float], Part], text: str) -> Callable[[random.Rando
 def _vary_cycle(dice: random.Random) -> Varied:
     T_0 = dice.choice((8, 12, 15, 20, 25))
     return Varied((_third_cycle(T_0),), {"$T_0 = 10$": f"$T_0 = {T_0}$"})
+
+
+def _vary_decay(dice: random.Random) -> Varied:
+    weight_decay = dice.choice((0.02, 0.03, 0.05, 0.06, 0.08))
+    return Varied((_same_decay(weight_decay),), {"`weight_decay = 0.1`": f"`weight_decay = {weight_decay:g}`"})
+
+
+def _vary_fall(dice: random.Random) -> Varied:
+    percent = dice.choice((0.15, 0.18, 0.22, 0.4))
+    return Varied((_never_reduced(percent),), {"by 0.3 %": f"by {percent:g} %"})
+
+
+def _vary_decades(dice: random.Random) -> Varied:
+    decades = dice.choice((3, 5, 6))
+    return Varied((_draws(decades),), {"$10^{-5}$": f"$10^{{-{decades + 1}}}$"})
 
 
 QUIZZES = (
@@ -135,21 +220,26 @@ QUIZZES = (
         ),
         difficulty=2,
     ),
+    _quiz(6, "What else a drop of the lr does", _same_decay(0.1), vary=_vary_decay),
+    _quiz(7, "A loss that falls, slowly", _never_reduced(0.3), difficulty=2, vary=_vary_fall),
+    _quiz(8, "How many draws?", _draws(4), difficulty=2, vary=_vary_decades),
     _quiz(
-        6,
-        "What else a drop of the lr does",
+        9,
+        "A count that the graph never sees",
         Part(
-            "the weight decay after the drop",
+            "the lrs that are used",
             "b",
             {
-                "a": "Decoupled means that the decay is outside the gradient. In torch's AdamW the factor is "
-                "1 − lr·weight_decay: the lr is in it.",
-                "b": "Right. 1 − lr·λ goes from 1 − 10⁻⁴ to 1 − 10⁻⁵ per step. Whoever drops the lr to a tenth drops the decay "
-                "with it; the paper multiplies λ by the schedule alone, without the base lr.",
-                "c": "It becomes weaker: lr·λ is a tenth of what it was.",
-                "d": "1 − lr·λ does not depend on the step number; bias correction acts on the averages of the gradient.",
+                "a": "For that the 1 has to be added to the memory that the graph reads: `t.add_(1)`, in the graph or after "
+                "the replay.",
+                "b": "Right. A graph repeats its operations on the same memory. `t = t + 1` makes a new tensor each time and "
+                "leaves the captured one at 0. There is no error, and the lr looks well on paper: it is the mistake of "
+                "`lr = base_lr * …`, made with the count. `t.add_(1)` is the cure.",
+                "c": "Nothing notices: the graph does not know the Python name `t`, only the memory that it had.",
+                "d": "Nothing is fetched from the device here: the sum is one more launch.",
             },
         ),
+        difficulty=2,
     ),
 )
 
@@ -163,9 +253,9 @@ EXERCISES: tuple[Exercise, ...] = (
     *(forms.POLYNOMIAL, forms.COSINE, QUIZZES[2]),
     *(forms.RESTARTS, forms.CYCLIC, forms.ONE_CYCLE, QUIZZES[3]),
     *(forms.WARMUP_COSINE, forms.WSD, QUIZZES[4]),
-    loops.PLATEAU,
+    *(loops.PLATEAU, QUIZZES[6]),
     *(loops.PROTOCOL, QUIZZES[5]),
-    *(loops.RANGE_TEST, loops.LOG_UNIFORM),
-    loops.TENSOR_LR,
+    *(loops.RANGE_TEST, loops.LOG_UNIFORM, QUIZZES[7]),
+    *(loops.TENSOR_LR, QUIZZES[8]),
     NOISE_BALL,
 )

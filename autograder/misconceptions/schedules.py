@@ -21,7 +21,7 @@ Numbers = list[int]
 #: Rows of the catalogue that no code exercise recognises, and where the course deals with them.
 ELSEWHERE = {
     "S3": "schedule.q5 (what a schedule in epochs does when it is stepped per batch, with the numbers)",
-    "S12": "schedule.q6 (what a tenth of the lr does to AdamW's weight decay, with the shrinking factors)",
+    "S12": "schedule.q6 (which weight_decay of AdamW makes up for a tenth of the lr, with the shrinking factors)",
 }
 
 # --- the right ones -------------------------------------------------------------------------------------------------
