@@ -25,14 +25,9 @@ from autograder.publish.sample_class import source_solutions
 from autograder.worked import read_worked
 
 NAMES = [notebook.name for notebook in manifest().notebooks]
-#: Lines of code that fit on a screen, and the notebooks that keep to it.
-SCREEN = 40
-FITTED = [name for name in NAMES if name < "06"]
 ROLES = {"setup", "demo", "exercise", "check", "explore", "quiz", "written"}
-#: Lines of a code cell that fit on a screen.
+#: Lines of a code cell that fit on a screen; the solution of an exercise may be longer.
 SCREEN = 40
-#: Notebooks whose cells all fit on one; the solution of an exercise may be longer.
-ON_A_SCREEN = ("06_schedulers", "07_loss_landscapes", "08_large_batch_scaling", "09_capstone")
 HEADING = re.compile(
     r"`(?P<id>\w+\.\w+)` (?P<level>[●○ ]+) · (?P<minutes>\d+) minutes(?: · (?P<points>[\d.]+) points?)?"
 )
@@ -95,18 +90,6 @@ def test_notebooks_are_valid_clean_and_stable(root: Path, folder: str, name: str
             assert cell.metadata.nbgrader.schema_version == 3
 
 
-@pytest.mark.parametrize("name", FITTED)
-@pytest.mark.parametrize("folder", ["source", "release"])
-def test_a_cell_fits_on_a_screen(root: Path, folder: str, name: str) -> None:
-    """One idea per cell. Stubs and solutions are as long as what they ask for."""
-    lengths = {
-        cell.id: len(cell.source.splitlines())
-        for cell in read(root, folder, name).cells
-        if cell.cell_type == "code" and "exercise" not in cell.metadata.get("tags", [])
-    }
-    assert {cell: lines for cell, lines in lengths.items() if lines > SCREEN} == {}
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_cells_and_registry_agree(root: Path, name: str) -> None:
     notebook = read(root, "source", name)
@@ -164,7 +147,7 @@ def test_every_figure_cell_is_announced_with_alt_text(root: Path) -> None:
                 assert "*Figure: " in before.source, cell.id
 
 
-@pytest.mark.parametrize("name", ON_A_SCREEN)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("folder", ["source", "release"])
 def test_a_cell_fits_on_a_screen(root: Path, folder: str, name: str) -> None:
     cells = [cell for cell in read(root, folder, name).cells if cell.cell_type == "code"]
