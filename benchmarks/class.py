@@ -35,7 +35,7 @@ from typing import Any
 
 import nbformat
 import psutil
-from _common import RESULTS, save
+from _common import RESULTS, processor_seconds, save
 
 from autograder.grading.engine import STORE
 from autograder.publish.sample_class import source_solutions, submission
@@ -214,15 +214,10 @@ def _watch(process: subprocess.Popen[str], memory: Memory) -> None:
         time.sleep(1.0)
 
 
-def processor_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
 def round_of(folder: Path, names: Sequence[str], jobs: int) -> dict[str, Any]:
     """Grade everything there is; what it took, all notebooks together."""
     told, memories = Counter[str](), []
-    wall, used = time.monotonic(), processor_seconds()
+    wall, used = time.monotonic(), processor_seconds(resource.RUSAGE_CHILDREN)
     for name in names:
         memory = Memory()
         for event in graded(folder, name, jobs, memory):
@@ -231,7 +226,7 @@ def round_of(folder: Path, names: Sequence[str], jobs: int) -> dict[str, Any]:
                 told["points"] += round(2 * event["points"])
         memories.append(memory.told())
         print(f"  {name}: {told['graded']} graded, {time.monotonic() - wall:.0f} s", flush=True)
-    wall, used = time.monotonic() - wall, processor_seconds() - used
+    wall, used = time.monotonic() - wall, processor_seconds(resource.RUSAGE_CHILDREN) - used
     peaks = {kind: max(one[kind] for one in memories) for kind in memories[0]}
     if told["unchanged"] > told["graded"]:
         del peaks["growth_mb"]  # most of the run is reading: whatever starts to grade later would count as growth
@@ -245,10 +240,10 @@ def round_of(folder: Path, names: Sequence[str], jobs: int) -> dict[str, Any]:
 
 
 def report_seconds(folder: Path) -> float:
-    start = processor_seconds()
+    start = processor_seconds(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-m", "autograder", "report", "--course", str(folder)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return round(processor_seconds() - start, 1)
+    return round(processor_seconds(resource.RUSAGE_CHILDREN) - start, 1)
 
 
 def measure(folder: Path, names: Sequence[str], students: int, jobs: int) -> Iterator[dict[str, Any]]:

@@ -27,7 +27,7 @@ from typing import Any
 
 import otter_tests
 import psutil
-from _common import save
+from _common import processor_seconds, save
 
 from autograder.publish.light import NAME, gradebook_marks, light_config, make_light_course, submit_light
 
@@ -163,16 +163,11 @@ def measured(what: str, folder: Path, *more: str) -> dict[str, Any]:
 def run(contestant: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Wall and CPU seconds of one contestant. This script's own imports are not counted: that favours stock nbgrader,
     whose command would have to import itself as well; ours are commands, counted from their first instruction."""
-    start, before = time.monotonic(), _cpu_seconds()
+    start, before = time.monotonic(), processor_seconds()
     said = contestant()
-    seconds = {"wall_s": time.monotonic() - start, "cpu_s": _cpu_seconds() - before}
+    seconds = {"wall_s": time.monotonic() - start, "cpu_s": processor_seconds() - before}
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return {**seconds, "largest_process_mb": peak / 1024, **said}
-
-
-def _cpu_seconds() -> float:
-    both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in both)
 
 
 OTTER = "otter run"

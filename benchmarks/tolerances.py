@@ -5,18 +5,17 @@ hidden cases with one thread and with two; and the accepted variants that were r
 deviation beside the tolerance. How far the nearest wrong variant is: `audit_summary.py`.
 
 Run: python benchmarks/tolerances.py [--seeds 200] [--seconds 60] [EXERCISE …]. Stopped, it goes on where it was.
-`--seconds`, of the processor, bound an exercise with one thread count; slow ones get as many seeds as fit, and the result
-says so.
+`--seconds`, of the processor (processes that a case starts are counted), bound an exercise with one thread count; slow ones
+get as many seeds as fit, and the result says so.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
 from typing import Any
 
 import torch
-from _common import Ledger
+from _common import Ledger, processor_seconds
 
 from autograder.audit import answers, code_exercises
 from autograder.evidence import collecting, gather
@@ -30,8 +29,8 @@ def spread(exercise: CodeExercise, threads: int, seeds: int, seconds: float) -> 
     """The worst right answer on as many seeds as fit: in tolerances, and by dtype; and who was rejected where."""
     torch.set_num_threads(threads)
     worst, by_dtype, rejected = 0.0, dict[str, float](), []
-    start, done = time.process_time(), 0
-    while done < seeds and time.process_time() - start < seconds:
+    start, done = processor_seconds(), 0
+    while done < seeds and processor_seconds() - start < seconds:
         for case in exercise.draw_cases(FIRST_SEED + done):
             expected = expected_evidence.__wrapped__(exercise, case)
             dtype = case.inputs.get("dtype", "float64")
