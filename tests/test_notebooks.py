@@ -155,6 +155,21 @@ def test_a_cell_fits_on_a_screen(root: Path, folder: str, name: str) -> None:
     assert {cell: count for cell, count in lines.items() if count > SCREEN} == {}
 
 
+@pytest.mark.parametrize("name", ON_A_SCREEN)
+def test_every_section_asks_something(root: Path, name: str) -> None:
+    """A question that is answered in a cell, or a derivation."""
+    asking: dict[str, bool] = {}
+    section = ""
+    for cell in read(root, "source", name).cells:
+        heading = re.match(r"## (\d+ · .*)", cell.source)
+        section = heading[1] if heading else "" if cell.source.startswith("## ") else section
+        if section:
+            asks = bool({"quiz", "written"} & set(cell.metadata.get("tags", [])))
+            asking[section] = asking.get(section, False) or asks
+    assert len(asking) > 6
+    assert [title for title, asks in asking.items() if not asks] == []
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_no_demonstration_overwrites_what_a_student_has_written(root: Path, name: str) -> None:
     """A check that is run once more, after the cells below it, has to find the student's object."""
