@@ -109,7 +109,7 @@ def test_the_same_answers_and_digest_as_the_honest_notebook(
 
 def test_an_honest_notebook_draws_no_remark(honest: Submission, notebook: Notebook) -> None:
     assert (honest.notes, honest.extras, honest.problem) == ((), (), "")
-    assert len(honest.answers) == 15
+    assert len(honest.answers) == 18
     assert honest.answers["adam-w1"] == WRITTEN
     expected = [text(one) for one in notebook["cells"]]
     assert [one.source for one in honest.notebook.cells] == expected
