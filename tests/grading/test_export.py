@@ -222,7 +222,7 @@ COLUMN = f"Adam and AdamW ({ASSIGNMENT})"
 def test_canvas_gets_its_columns_points_possible_and_the_scores(marks: Marks) -> None:
     header, possible, *rows = csv.reader(io.StringIO(canvas_table(marks)))
     assert header == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", COLUMN]
-    assert possible == [POSSIBLE, "", "", "", "", "40"]
+    assert possible == [POSSIBLE, "", "", "", "", "43"]
     assert {row[3]: (row[0], row[1], row[5]) for row in rows} == {
         "absent": ("absent", "", ""),  # an empty cell is no mark
         "eps_inside": (f"'{HOSTILE}, ‹script›alert(1)‹/script›", "", "11.75"),
@@ -233,7 +233,7 @@ def test_canvas_gets_its_columns_points_possible_and_the_scores(marks: Marks) ->
 
 ROSTER = [
     ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "Essay (77)", "adam and adamw (1234)", "Final Score"],
-    ["    Points Possible", "", "", "", "", "10", "40", "(read only)"],
+    ["    Points Possible", "", "", "", "", "10", "43", "(read only)"],
     ["Lovelace, Ada", "11", "s-11", "perfect", "A and B", "9", "", "90.1"],
     ["=cmd|' /C calc'!A0", "12", "eps_inside", "eps@uni", "A", "-1.5", "3", ""],
     ["Neil, Bo", "measured", "s-13", "bo@uni", "A", "", "", ""],

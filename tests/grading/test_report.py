@@ -173,7 +173,7 @@ def test_manual_scores_lateness_and_waiting_come_from_the_gradebook(tmp_path: Pa
     (one,) = make_report(place).assignments
     assert (one.overview.submitted, one.overview.graded, one.overview.waiting, one.overview.late) == (4, 3, 2, 1)
     assert {row.student: (row.points, row.waits) for row in one.students} == {
-        "ada": (23.0, False),
+        "ada": (26.0, False),
         "bob": (23.5, True),
         "eve": (23.5, True),
     }
@@ -206,8 +206,8 @@ def test_several_assignments_have_a_total(tmp_path: Path) -> None:
     report = make_report(place)
     assert [one.name for one in report.assignments] == [NOTEBOOK, "other"]
     assert {one.student: (one.points, one.max_points) for one in report.totals} == {
-        "ada": (41.0, 80.0),
-        "bob": (23.5, 80.0),
+        "ada": (47.0, 86.0),
+        "bob": (23.5, 86.0),
     }
     assert 'id="all"' in report_page(report)
     assert make_report(place, ["other"]).totals == ()
