@@ -136,5 +136,6 @@ def test_an_explorer_follows_its_sliders_by_keyboard(name: str, lab: tuple[Any, 
             arg=[attribute, was],
         )
     page.wait_for_function(AT_REST, polling=500)
+    assert len(picture.get_attribute("src")) > len(before) / 4, "a drawing and not a blank"
     shot(page, f"explorer_{name}")
     close_notebook(page)

@@ -37,7 +37,7 @@ def test_every_sample_submission_gets_the_marks_it_should(graded: dict[str, Grad
         if one.marks[exercise] != points
     }
     assert wrong == {}
-    assert graded["perfect"].total == 37
+    assert graded["perfect"].total == 40
     assert graded["empty"].total == 0
 
 
@@ -156,7 +156,7 @@ def test_release_fetch_submit_collect_grade_export_and_hand_in_again(root: Path,
     with (shell.course / "grades.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(float(row["score"]), float(row["max_score"])) for row in rows if row["assignment"] == ASSIGNMENT] == [
-        (student.total, 40.0)
+        (student.total, 43.0)
     ]
 
     # handed in again: collected again, graded anew, and the first attempt stays in the store

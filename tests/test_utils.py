@@ -7,6 +7,8 @@ import io
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from functools import partial
@@ -330,6 +332,34 @@ def test_an_explorer_redraws_when_a_slider_moves_and_has_alt_text(monkeypatch: p
     assert view.value != before
 
 
+def test_sliders_told_of_in_several_threads_draw_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when JupyterLab sends values to a subshell of the kernel while the main shell draws as well."""
+    import IPython.display
+
+    shown: list[Any] = []
+    monkeypatch.setattr(IPython.display, "display", shown.append)
+    fig, draw = drawn()
+    inside, most = 0, 0
+
+    def slowly(slope: float, other: float) -> str:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        time.sleep(0.05)
+        inside -= 1
+        return str(draw(slope))
+
+    sliders = {name: widgets.slider(name, 0, 9, 0, 1) for name in ("slope", "other")}
+    widgets.explorer(fig, slowly, **sliders)
+    threads = [threading.Thread(target=setattr, args=(slider, "value", 9.0)) for slider in sliders.values()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+    assert 'alt="a line of slope 9"' in shown[0].children[1].value
+
+
 @pytest.mark.parametrize(("step", "format_"), [(0.001, ".3f"), (0.05, ".2f"), (0.1, ".1f"), (1, ".0f"), (5, ".0f")])
 def test_a_slider_shows_the_decimals_of_its_steps(step: float, format_: str) -> None:
     assert widgets.slider("β", 0, 20, 0, step).readout_format == format_
@@ -355,8 +385,6 @@ def test_without_ipywidgets_the_picture_stands_alone(monkeypatch: pytest.MonkeyP
 
 def test_a_redraw_is_quick() -> None:
     """0.15 s is the promise on an idle machine; here processor time counts, and a slow machine gets twice that."""
-    import time
-
     fig, draw = drawn()
     widgets.picture(fig, draw(1.0))
     start = time.process_time()

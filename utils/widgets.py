@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import threading
 from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
@@ -35,11 +36,13 @@ def explorer(figure: Figure, draw: Draw, **controls: Any) -> None:
     except ImportError:
         display(HTML(picture(figure, draw(**values))))
         return
-    view = ipywidgets.HTML(picture(figure, draw(**values)))
+    view, one_at_a_time = ipywidgets.HTML(picture(figure, draw(**values))), threading.Lock()
 
     def redraw(_: object = None) -> None:
-        now = {name: control.value for name, control in controls.items()}
-        view.value = picture(figure, draw(**now))
+        # JupyterLab tells of sliders in a subshell, a thread beside that of the cells: two drawings at once leave a blank
+        with one_at_a_time:
+            now = {name: control.value for name, control in controls.items()}
+            view.value = picture(figure, draw(**now))
 
     for control in controls.values():
         control.observe(redraw, names="value")

@@ -119,7 +119,7 @@ def test_the_table_has_every_student_with_the_gradebooks_numbers(place: Course) 
     expected = in_gradebook(place)
     assert rows.keys() == expected.keys() == {"perfect", "eps_inside", "measured", "absent"}
     for student, row in rows.items():
-        raw, penalty, most, waits, when, points = expected[student] or (0, 0, 40, False, None, {})
+        raw, penalty, most, waits, when, points = expected[student] or (0, 0, 43, False, None, {})
         assert (float(row["raw_score"]), float(row["max_score"])) == (pytest.approx(raw), most)
         assert float(row["late_submission_penalty"]) == pytest.approx(penalty)
         assert float(row["score"]) == pytest.approx(max(raw - penalty, 0))
@@ -129,8 +129,8 @@ def test_the_table_has_every_student_with_the_gradebooks_numbers(place: Course) 
         for exercise in (one for one in REGISTRY.values() if one.notebook == ASSIGNMENT):
             shown = row[exercise.id]
             assert shown == "" if student == "absent" else float(shown) == points[exercise.grade_id], exercise.id
-    assert float(rows["eps_inside"]["score"]) == 10.25  # half of it: late
-    assert float(rows["perfect"]["score"]) == 39.5  # 37 and what a human gave for the derivation
+    assert float(rows["eps_inside"]["score"]) == 11.75  # half of it: late
+    assert float(rows["perfect"]["score"]) == 42.5  # 40 and what a human gave for the derivation
 
 
 def test_the_totals_are_those_of_nbgraders_own_export(place: Course, tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_names_can_be_neither_formulas_nor_html_and_commas_stay_inside_their_cel
     assert rows["eps_inside"]["first_name"] == "‹script›alert(1)‹/script›"
     assert rows["eps_inside"]["email"] == "'@mail"
     assert (rows["measured"]["last_name"], rows["measured"]["first_name"]) == ("O'Neil, Jr.", '"Bo"')
-    assert rows["measured"]["raw_score"] == "35.75"
+    assert rows["measured"]["raw_score"] == "38.75"
 
 
 def test_negative_numbers_stay_numbers_in_every_cell_that_is_one() -> None:
@@ -222,18 +222,18 @@ COLUMN = f"Adam and AdamW ({ASSIGNMENT})"
 def test_canvas_gets_its_columns_points_possible_and_the_scores(marks: Marks) -> None:
     header, possible, *rows = csv.reader(io.StringIO(canvas_table(marks)))
     assert header == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", COLUMN]
-    assert possible == [POSSIBLE, "", "", "", "", "40"]
+    assert possible == [POSSIBLE, "", "", "", "", "43"]
     assert {row[3]: (row[0], row[1], row[5]) for row in rows} == {
         "absent": ("absent", "", ""),  # an empty cell is no mark
-        "eps_inside": (f"'{HOSTILE}, ‹script›alert(1)‹/script›", "", "10.25"),
-        "measured": ('O\'Neil, Jr., "Bo"', "", "35.75"),
-        "perfect": ("Lovelace, Ada", "4711", "39.5"),
+        "eps_inside": (f"'{HOSTILE}, ‹script›alert(1)‹/script›", "", "11.75"),
+        "measured": ('O\'Neil, Jr., "Bo"', "", "38.75"),
+        "perfect": ("Lovelace, Ada", "4711", "42.5"),
     }
 
 
 ROSTER = [
     ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "Essay (77)", "adam and adamw (1234)", "Final Score"],
-    ["    Points Possible", "", "", "", "", "10", "40", "(read only)"],
+    ["    Points Possible", "", "", "", "", "10", "43", "(read only)"],
     ["Lovelace, Ada", "11", "s-11", "perfect", "A and B", "9", "", "90.1"],
     ["=cmd|' /C calc'!A0", "12", "eps_inside", "eps@uni", "A", "-1.5", "3", ""],
     ["Neil, Bo", "measured", "s-13", "bo@uni", "A", "", "", ""],
@@ -258,7 +258,7 @@ def test_a_canvas_file_is_filled_in_and_otherwise_left_alone(
     with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
         found = list(csv.reader(file, delimiter=delimiter))
     expected = [list(row) for row in ROSTER]
-    expected[2][6], expected[3][6], expected[4][6] = "39.5", "10.25", "35.75"  # whoever was absent keeps the 7
+    expected[2][6], expected[3][6], expected[4][6] = "42.5", "11.75", "38.75"  # whoever was absent keeps the 7
     expected[3][0] = f"'{ROSTER[3][0]}"
     assert found == expected
 
@@ -267,7 +267,7 @@ def test_who_stands_in_no_row_is_listed_and_an_unknown_assignment_gets_a_column(
     given = roster(tmp_path, [[*row[:6], *row[7:]] for row in ROSTER[:3]])
     filled = fill_roster(read_roster(given), marks)
     header, possible, ada = csv.reader(io.StringIO(filled.text))
-    assert (header[-1], possible[-1], ada[-1]) == (COLUMN, "40", "39.5")
+    assert (header[-1], possible[-1], ada[-1]) == (COLUMN, "43", "42.5")
     assert filled.unmatched == ("eps_inside", "measured")
     # what was written is what is read the next time: the column is found again
     (tmp_path / "again.csv").write_text(filled.text, encoding="utf-8")
@@ -295,8 +295,8 @@ def test_nbgraders_export_command_can_use_both(place: Course, tmp_path: Path) ->
         MarksExporter(config=config, to=str(tmp_path / "a.csv"), student=["perfect"]).export(gradebook)
         CanvasExporter(config=config, to=str(tmp_path / "b.csv"), assignment=[ASSIGNMENT]).export(gradebook)
     (row,) = table(tmp_path / "a.csv")
-    assert (row["student_id"], row["score"], row["adam.w1"]) == ("perfect", "39.5", "2.5")
-    assert table(tmp_path / "b.csv")[1]["adam and adamw (1234)"] == "39.5"
+    assert (row["student_id"], row["score"], row["adam.w1"]) == ("perfect", "42.5", "2.5")
+    assert table(tmp_path / "b.csv")[1]["adam and adamw (1234)"] == "42.5"
 
 
 # --- Gradescope -----------------------------------------------------------------------------------------------------
@@ -315,7 +315,7 @@ def test_gradescope_gets_a_test_for_each_exercise_in_documented_fields(place: Co
         raw, penalty, most, _, _, points = expected[student]
         assert found.keys() - {"leaderboard"} == TOP
         assert found["score"] == pytest.approx(raw - penalty)
-        assert [test["number"] for test in found["tests"]] == [str(i) for i in range(1, 16)]
+        assert [test["number"] for test in found["tests"]] == [str(i) for i in range(1, 19)]
         for test, exercise in zip(found["tests"], points_in_order(), strict=True):
             assert test.keys() <= TEST
             assert test["name"].startswith(f"{exercise.id} · ")
@@ -338,7 +338,7 @@ def test_gradescope_is_told_misconceptions_groups_late_penalty_and_comments(plac
     assert "→ <b>eps inside the square root</b>. You compute" in step["output"]
     assert "✗ continued state: 0 of 0.5 (0 of 1 visible, 0 of 1 hidden cases pass)" in step["output"]
     assert "<li>eps inside the square root</li>" in late["output"]
-    assert "10.25 points are taken off for handing in late" in late["output"]
+    assert "11.75 points are taken off for handing in late" in late["output"]
     written = next(test for test in perfect["tests"] if test["name"].startswith("adam.w1"))
     assert "See &lt;b&gt;page&lt;/b&gt; 3." in written["output"]
     assert found["measured"]["leaderboard"] == [{"name": "Adam's update", "value": 0.875}]

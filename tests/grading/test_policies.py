@@ -30,7 +30,7 @@ pytestmark = pytest.mark.xdist_group("export")
 
 DUE = datetime(2030, 1, 10, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-LOW, HIGH = 20.5, 37.0  # what the two students of the sample class earn from the checks
+LOW, HIGH = 23.5, 40.0  # what the two students of the sample class earn from the checks
 
 PLUG_IN = """\
 from nbgrader.plugins import LateSubmissionPlugin
@@ -202,10 +202,10 @@ def test_the_best_attempt_counts_where_that_is_the_rule_and_the_page_says_so(roo
 
 def test_the_best_is_reckoned_after_each_attempts_own_late_penalty(root: Path, attempt: Attempt) -> None:
     configure(root)
-    attempt("eps_inside", DUE - HOUR, "best")  # 20.5, in time
-    attempt("perfect", DUE + 9 * HOUR, "best")  # 37 less 18
+    attempt("eps_inside", DUE - HOUR, "best")  # 23.5, in time
+    attempt("perfect", DUE + 9 * HOUR, "best")  # 40 less 18
     assert (book(root)["score"], book(root)["late"]) == (LOW, None)
-    attempt("perfect", DUE + 8 * HOUR, "best")  # 37 less 16: the same work, graded again, replaces the 19
+    attempt("perfect", DUE + 8 * HOUR, "best")  # 40 less 16: the same work, graded again, replaces the 22
     assert (book(root)["score"], book(root)["late"]) == (HIGH, 16.0)
 
 

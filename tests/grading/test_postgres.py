@@ -135,7 +135,7 @@ def test_two_graders_at_once_lose_no_row_and_meet_no_lock(
         submissions = gradebook.assignment_submissions(ASSIGNMENT)
         assert sorted(one.student_id for one in submissions) == expected
         notebooks = [notebook for one in submissions for notebook in one.notebooks]
-        assert {(notebook.score, len(notebook.grades)) for notebook in notebooks} == {(20.5, 15)}
+        assert {(notebook.score, len(notebook.grades)) for notebook in notebooks} == {(23.5, 18)}
         assert len(notebooks) == len(expected)
 
 

@@ -113,7 +113,7 @@ def test_every_attempt_is_kept_and_only_the_latest_answers_for_the_submission(st
     assert store.record(replace(result, digest="second"), "{}") == 2
     assert store.done(ASSIGNMENT, "eps_inside", *key) is None
     attempts = store.attempts(ASSIGNMENT, "eps_inside")
-    assert [(one.number, one.digest, one.points) for one in attempts] == [(1, key[0], 20.5), (2, "second", 20.5)]
+    assert [(one.number, one.digest, one.points) for one in attempts] == [(1, key[0], 23.5), (2, "second", 23.5)]
     assert attempts[0].recorded <= attempts[1].recorded
 
 
@@ -251,7 +251,7 @@ def test_a_kill_at_any_moment_loses_nothing_and_doubles_nothing(tmp_path: Path, 
         assert store.pending(ASSIGNMENT) == []
     with Gradebook(f"sqlite:///{tmp_path / 'gradebook.db'}") as gradebook:
         notebook = gradebook.find_submission_notebook(ASSIGNMENT, ASSIGNMENT, "ada")
-        assert (notebook.score, notebook.max_score, len(notebook.grades)) == (20.5, 40.0, 15)
+        assert (notebook.score, notebook.max_score, len(notebook.grades)) == (23.5, 43.0, 18)
         assert len(gradebook.students) == 2
     for kind, ending in (("autograded", "ipynb"), ("feedback", "html")):
         folder = tmp_path / kind / "ada"

@@ -158,7 +158,7 @@ def test_rows_are_those_of_nbgraders_own_preprocessors(tmp_path: Path, empty: by
     as_nbgrader(stock, answered(rebuilt), named(better, "eps_inside"))
     assert marks(ours, "eps_inside") == marks(stock, "eps_inside")
     assert marks(ours, "eps_inside")["grades"]["adam-w1"] == (None, 2.0, 0.5, True)
-    assert marks(ours, "eps_inside")["score"] == 37 - 3 + 1 + 2.5
+    assert marks(ours, "eps_inside")["score"] == 40 - 3 + 1 + 2.5
 
 
 def test_without_the_notebook_written_work_waits(book: Book, url: str) -> None:
@@ -173,7 +173,7 @@ def test_scores_are_replaced_and_never_doubled(book: Book, url: str) -> None:
     for result in (low, named(high, "eps_inside"), low, low):
         book.write(assignment(), result, rebuilt=rebuilt)
     found = marks(url, "eps_inside")
-    assert (found["score"], len(found["grades"]), len(found["comments"])) == (20.5, 15, 15)
+    assert (found["score"], len(found["grades"]), len(found["comments"])) == (23.5, 18, 18)
 
 
 def test_a_regrade_of_the_same_submission_asks_nobody_to_read_it_again(book: Book, url: str) -> None:
@@ -205,7 +205,7 @@ def test_review_flags_set_nbgraders_own_and_what_a_human_decides_stays(book: Boo
     assert not shown()
     book.write(assignment(), flagged, rebuilt=rebuilt)
     assert shown()
-    assert marks(url, "eps_inside")["score"] == 20.5  # nothing is taken off
+    assert marks(url, "eps_inside")["score"] == 23.5  # nothing is taken off
     decide(False)
     book.write(assignment(), flagged, rebuilt=rebuilt, changed=False)
     assert not shown()
@@ -267,7 +267,7 @@ def test_an_error_in_the_middle_leaves_nothing_behind_and_the_book_usable(book: 
     with Gradebook(url) as gradebook:
         assert gradebook.assignments == []
     book.write(assignment(), result)
-    assert marks(url, "eps_inside")["score"] == 20.5
+    assert marks(url, "eps_inside")["score"] == 23.5
 
 
 def test_a_file_that_is_no_gradebook_is_told_in_one_line(tmp_path: Path) -> None:
@@ -290,9 +290,9 @@ def test_late_submissions_follow_nbgraders_plug_in(url: str) -> None:
     late = LateSubmissionPlugin(config=Config({"LateSubmissionPlugin": {"penalty_method": "zero"}}))
     with open_gradebook(url, late=late) as book:
         book.write(assignment(), result, due.replace(tzinfo=UTC) + timedelta(hours=1))
-        assert marks(url, "eps_inside")["late"] == 20.5
+        assert marks(url, "eps_inside")["late"] == 23.5
         assert marks(url, "eps_inside")["timestamp"] == due + timedelta(hours=1)
-        assert book.review(assignment(), "eps_inside").late_penalty == 20.5
+        assert book.review(assignment(), "eps_inside").late_penalty == 23.5
         book.write(assignment(), result, due.replace(tzinfo=UTC) - timedelta(hours=1))
         assert marks(url, "eps_inside")["late"] is None
         book.write(assignment(), result)  # no time given: what is known stays
@@ -350,8 +350,8 @@ def test_export_shows_the_right_numbers(course: Path) -> None:
     with (course / "grades.csv").open() as file:
         rows = {row["student_id"]: row for row in csv.DictReader(file)}
     assert {s: (float(r["score"]), float(r["max_score"])) for s, r in rows.items()} == {
-        "eps_inside": (20.5, 40.0),
-        "perfect": (37.0, 40.0),
+        "eps_inside": (23.5, 43.0),
+        "perfect": (40.0, 43.0),
     }
     assert rows["perfect"]["timestamp"] == "2030-01-01 09:00:00"
 
@@ -368,12 +368,12 @@ def test_formgraders_tables_show_the_right_numbers(course: Path) -> None:
     api = NbGraderAPI(CourseDirectory(config=config(course)), config=config(course))
     shown = {one["student"]: one for one in api.get_submissions(ASSIGNMENT)}
     assert {student: (one["score"], one["max_score"]) for student, one in shown.items()} == {
-        "eps_inside": (20.5, 40.0),
-        "perfect": (37.0, 40.0),
+        "eps_inside": (23.5, 43.0),
+        "perfect": (40.0, 43.0),
     }
     assert all(one["autograded"] and one["submitted"] and not one["needs_manual_grade"] for one in shown.values())
     (notebook,) = api.get_student_notebook_submissions("eps_inside", ASSIGNMENT)
-    assert (notebook["score"], notebook["failed_tests"]) == (20.5, True)
+    assert (notebook["score"], notebook["failed_tests"]) == (23.5, True)
 
 
 def test_nbgraders_own_feedback_reads_what_was_written(course: Path, tmp_path: Path) -> None:
@@ -382,7 +382,7 @@ def test_nbgraders_own_feedback_reads_what_was_written(course: Path, tmp_path: P
     convert(GenerateFeedback, made)
     folder = tmp_path / "feedback" / "eps_inside" / ASSIGNMENT
     page = (folder / f"{ASSIGNMENT}.html").read_text(encoding="utf-8")
-    assert "(Score: 20.5 / 40.0)" in page
+    assert "(Score: 23.5 / 43.0)" in page
     assert "Re-read equation (5.4)" in page
     ours = course / "feedback" / "eps_inside" / ASSIGNMENT
     assert {path.name for path in folder.iterdir()} == {path.name for path in ours.iterdir()}
@@ -394,7 +394,7 @@ def test_generate_assignment_works_after_the_engine_has_made_the_rows(course: Pa
     made.CourseDirectory.release_directory = str(tmp_path / "release")
     made.GenerateAssignment.preprocessors = PREPROCESSORS
     convert(GenerateAssignment, made)
-    assert marks(f"sqlite:///{course / 'gradebook.db'}", "perfect")["score"] == 37
+    assert marks(f"sqlite:///{course / 'gradebook.db'}", "perfect")["score"] == 40
     assert any("hidden" in text for _, _, _, text, _ in cells(f"sqlite:///{course / 'gradebook.db'}")["source"])
 
 

@@ -109,7 +109,7 @@ def test_the_same_answers_and_digest_as_the_honest_notebook(
 
 def test_an_honest_notebook_draws_no_remark(honest: Submission, notebook: Notebook) -> None:
     assert (honest.notes, honest.extras, honest.problem) == ((), (), "")
-    assert len(honest.answers) == 15
+    assert len(honest.answers) == 18
     assert honest.answers["adam-w1"] == WRITTEN
     expected = [text(one) for one in notebook["cells"]]
     assert [one.source for one in honest.notebook.cells] == expected
@@ -125,7 +125,7 @@ def test_the_untouched_release_gives_its_stubs(assignment: Assignment) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (strip_all, "answers without nbgrader's mark, found by cell id, first line or place: 15"),
+        (strip_all, "answers without nbgrader's mark, found by cell id, first line or place: 18"),
         (strip_all, "adam.w1: the text behind the question is taken for the answer"),
         (SAME["reversed"], "cells stand in another order than in the course's notebook, whose order is used"),
         (SAME["check edited"], "cell adam-step was changed; the course's version is used"),
@@ -134,11 +134,11 @@ def test_the_untouched_release_gives_its_stubs(assignment: Assignment) -> None:
         (copies_with_new_ids, "adam.step: 2 cells hold it; cell 22 of the file is used"),
         (
             lambda cells: cells.append(cell(cells, "adam-step")),
-            "copies of the course's cells were left out: cell 93 of the file",
+            "copies of the course's cells were left out: cell 105 of the file",
         ),
         (
             lambda cells: cells.append(own_text("x") | {"cell_type": "raw"}),
-            "neither code nor text, left out: cell 93 of the file",
+            "neither code nor text, left out: cell 105 of the file",
         ),
         (without("adam-q2-solution", "adam-w1"), "no cell was found for adam.q2, adam.w1"),
     ],
