@@ -13,12 +13,13 @@ from handed_in import NAME, Cells, cell
 
 from autograder.exercise import REGISTRY
 from autograder.grading.assignment import Assignment, header_of, read_assignment
+from autograder.manifest import manifest
 
 
 def test_exercises_stand_in_the_order_of_the_notebook_with_all_points(assignment: Assignment) -> None:
     of_notebook = [exercise.id for exercise in REGISTRY.values() if exercise.notebook == NAME]
     assert sorted(exercise.id for exercise in assignment.exercises) == sorted(of_notebook)
-    assert sum(exercise.points for exercise in assignment.exercises) == 40
+    assert sum(exercise.points for exercise in assignment.exercises) == manifest().notebook(NAME).points
     order = [one.exercise_id for one in assignment.cells if one.kind in ("check", "written")]
     assert order == [exercise.id for exercise in assignment.exercises]
 
