@@ -7,8 +7,9 @@ on the visible cases and on hidden ones of many seeds? How far is the nearest wr
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -120,7 +121,13 @@ def answers(exercise: CodeExercise, table: str) -> Any:
 
 def attempt(exercise: CodeExercise, cases: Sequence[Case], objects: Sequence[Any]) -> tuple[Verdict, tuple[str, ...]]:
     """What a student who hands in these objects is told: the verdict, and the ids of the misconceptions named."""
-    evidence = [gather(case, objects) for case in cases]
+    return diagnosed(exercise, cases, _runs(cases, objects))
+
+
+def diagnosed(
+    exercise: CodeExercise, cases: Sequence[Case], evidence: Sequence[Evidence]
+) -> tuple[Verdict, tuple[str, ...]]:
+    """`attempt`, for runs that have been made already."""
     verdict = judge(exercise, cases, evidence, decided=True)
     diagnosis = diagnose(exercise, cases, evidence, verdict)
     return verdict, diagnosis.ids if diagnosis else ()
@@ -133,20 +140,21 @@ def _kills(exercise: CodeExercise, device: Device) -> Iterable[Kill]:
     cases = on_device(visible_cases(exercise), device)
     reference = [expected_evidence(exercise, case) for case in cases]
     bank: list[tuple[str, _Fingerprint]] = []
-    tried: list[tuple[str, str, Sequence[Any], _Fingerprint]] = []
+    tried: list[tuple[str, str, _Fingerprint, Callable[[], Sequence[Evidence]]]] = []
     for m in exercise.misconceptions:
         for objects in (m.objects, *m.also):
             runs = [variant_evidence(exercise, case, objects) for case in cases]
             print_ = _fingerprint(exercise, cases, runs, reference)
             bank.append((m.id, print_))
-            tried.append((m.id, "catalogue", objects(), print_))
+            # once more, as a student's: the runs above are those that a diagnosis compares with
+            tried.append((m.id, "catalogue", print_, partial(_runs, cases, objects())))
     for row, name, given in answers(exercise, "MUTANTS"):
-        runs = [gather(case, given) for case in cases]
-        tried.append((row, name, given, _fingerprint(exercise, cases, runs, reference)))
+        runs = _runs(cases, given)
+        tried.append((row, name, _fingerprint(exercise, cases, runs, reference), partial(list, runs)))
     right = _fingerprint(exercise, cases, reference, reference)
     titles = {m.id: m.title for m in exercise.misconceptions}
-    for row, source, given, print_ in tried:
-        verdict, named = attempt(exercise, cases, given)
+    for row, source, print_, evidence in tried:
+        verdict, named = diagnosed(exercise, cases, evidence())
         apart = {other: INFINITE for other in titles if other != row}
         for other, variant in bank:
             if other != row:
@@ -162,6 +170,10 @@ def _kills(exercise: CodeExercise, device: Device) -> Iterable[Kill]:
             nearest=nearest,
             separation=apart.get(nearest, INFINITE),
         )
+
+
+def _runs(cases: Sequence[Case], objects: Sequence[Any]) -> list[Evidence]:
+    return [gather(case, objects) for case in cases]
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,7 +231,7 @@ def _acceptances(exercise: CodeExercise, seeds: Sequence[int], device: Device) -
     drawn = (case for seed in seeds for case in hidden_cases(exercise, seed))
     cases = on_device((*visible_cases(exercise), *drawn), device)
     for name, objects in answers(exercise, "ACCEPTED").items():
-        evidence = [gather(case, objects) for case in cases]
+        evidence = _runs(cases, objects)
         verdict = judge(exercise, cases, evidence, decided=True)
         spread = max(
             (judged.deviation / case.tolerance for case, judged in zip(cases, verdict.cases, strict=True)), default=0.0
@@ -244,7 +256,7 @@ def two_mistakes(exercise: CodeExercise, most: int, dice: random.Random) -> Iter
     cases = visible_cases(exercise)
     pairs = list(compatible_pairs(exercise))
     for (one, two), objects in dice.sample(pairs, most) if len(pairs) > most else pairs:
-        evidence = [gather(case, objects()) for case in cases]
+        evidence = _runs(cases, objects())
         verdict = judge(exercise, cases, evidence, decided=True)
         diagnosis = diagnose(exercise, cases, evidence, verdict)
         named = diagnosis.ids if diagnosis else ()
