@@ -7,9 +7,8 @@ on the visible cases and on hidden ones of many seeds? How far is the nearest wr
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -140,21 +139,21 @@ def _kills(exercise: CodeExercise, device: Device) -> Iterable[Kill]:
     cases = on_device(visible_cases(exercise), device)
     reference = [expected_evidence(exercise, case) for case in cases]
     bank: list[tuple[str, _Fingerprint]] = []
-    tried: list[tuple[str, str, _Fingerprint, Callable[[], Sequence[Evidence]]]] = []
+    tried: list[tuple[str, str, _Fingerprint, Sequence[Evidence]]] = []
     for m in exercise.misconceptions:
         for objects in (m.objects, *m.also):
             runs = [variant_evidence(exercise, case, objects) for case in cases]
             print_ = _fingerprint(exercise, cases, runs, reference)
             bank.append((m.id, print_))
             # once more, as a student's: the runs above are those that a diagnosis compares with
-            tried.append((m.id, "catalogue", print_, partial(_runs, cases, objects())))
+            tried.append((m.id, "catalogue", print_, _runs(cases, objects())))
     for row, name, given in answers(exercise, "MUTANTS"):
         runs = _runs(cases, given)
-        tried.append((row, name, _fingerprint(exercise, cases, runs, reference), partial(list, runs)))
+        tried.append((row, name, _fingerprint(exercise, cases, runs, reference), runs))
     right = _fingerprint(exercise, cases, reference, reference)
     titles = {m.id: m.title for m in exercise.misconceptions}
     for row, source, print_, evidence in tried:
-        verdict, named = diagnosed(exercise, cases, evidence())
+        verdict, named = diagnosed(exercise, cases, evidence)
         apart = {other: INFINITE for other in titles if other != row}
         for other, variant in bank:
             if other != row:
