@@ -27,6 +27,13 @@ def test_help_lists_every_command(root: Path) -> None:
         assert command in out.stdout
 
 
+def test_the_command_line_itself_loads_nothing_slow(root: Path) -> None:
+    """So that help comes at once, and grading starts its fork server before either process imports torch."""
+    slow = "import autograder.cli, sys; print(sorted({'torch', 'nbgrader', 'nbformat', 'matplotlib', 'IPython'} & set(sys.modules)))"
+    out = subprocess.run([sys.executable, "-c", slow], cwd=root, capture_output=True, text=True, timeout=60)
+    assert out.stdout == "[]\n", out.stderr
+
+
 def test_exercises_are_listed_with_what_their_checks_are_made_of(root: Path) -> None:
     out = autograder("exercises", "--json", cwd=root)
     rows = {row["id"]: row for row in json.loads(out.stdout)}
