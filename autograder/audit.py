@@ -7,7 +7,7 @@ on the visible cases and on hidden ones of many seeds? How far is the nearest wr
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -247,7 +247,7 @@ class TwoMistakes:
 
     rows: tuple[str, str]
     named: tuple[str, ...]
-    told: str  # "pair", "one of the two", "another that does the same", "false", "nothing" or "passes"
+    told: str  # "pair", "one of the two", "another that does the same", "false", "nothing", "cancel" or "passes"
 
 
 def two_mistakes(exercise: CodeExercise, most: int, dice: random.Random) -> Iterable[TwoMistakes]:
@@ -259,12 +259,22 @@ def two_mistakes(exercise: CodeExercise, most: int, dice: random.Random) -> Iter
         verdict = judge(exercise, cases, evidence, decided=True)
         diagnosis = diagnose(exercise, cases, evidence, verdict)
         named = diagnosis.ids if diagnosis else ()
-        yield TwoMistakes((one.id, two.id), named, _told({one.id, two.id}, verdict, diagnosis))
+        if verdict.passed:
+            told = "cancel" if _right_everywhere(exercise, objects) else "passes"
+        else:
+            told = _told({one.id, two.id}, diagnosis)
+        yield TwoMistakes((one.id, two.id), named, told)
 
 
-def _told(rows: set[str], verdict: Verdict, diagnosis: Diagnosis | None) -> str:
-    if verdict.passed:
-        return "passes"
+def _right_everywhere(exercise: CodeExercise, objects: Callable[[], tuple[Any, ...]]) -> bool:
+    """Do two faults make a right answer, in hidden cases as well? (t counted from 1 and a drop at t > n, say.)"""
+    return all(
+        judge(exercise, cases, _runs(cases, objects()), decided=True).passed
+        for cases in (hidden_cases(exercise, seed) for seed in range(1, 21))
+    )
+
+
+def _told(rows: set[str], diagnosis: Diagnosis | None) -> str:
     if diagnosis is None:
         return "nothing"
     named = set(diagnosis.ids)

@@ -80,10 +80,12 @@ def mutants() -> str:
 def pairs() -> str:
     saved = _saved("pairs")
     found = saved["total"]
+    passing = f", and {found['passes']} pass the visible cases" if found["passes"] else ""
     return (
         f"Of {sum(found.values())} pairs of two mistakes at once, drawn from {len(saved['exercises'])} exercises, "
         f"{found['pair']} are told as the pair, {found['one of the two']} as one of the two, {found['nothing']} not by name, "
-        f"{found['another that does the same']} as another mistake that does the same, and {found['false']} falsely."
+        f"{found['another that does the same']} as another mistake that does the same, {found['false']} falsely, "
+        f"and {found['cancel']} cancel each other: they make a right answer{passing}."
     )
 
 

@@ -2,7 +2,7 @@
 
 For each exercise whose simulator can combine faults: pairs of rows that touch different parts of the update, run as a
 student's code on the visible cases and on hidden ones, and diagnosed. A name is false when it belongs to neither mistake
-and what it stands for does not do the same.
+and what it stands for does not do the same. Two mistakes cancel where what they make is right in hidden cases, too.
 
 Run: python benchmarks/pairs.py [--most 200] [EXERCISE …]. Stopped, it goes on where it was. `--most`: pairs per
 exercise, drawn at random where there are more.
@@ -22,7 +22,7 @@ from autograder.audit import code_exercises, two_mistakes
 from autograder.evidence import collecting
 from autograder.exercise import CodeExercise
 
-KINDS = ("pair", "one of the two", "another that does the same", "false", "nothing", "passes")
+KINDS = ("pair", "one of the two", "another that does the same", "false", "nothing", "cancel", "passes")
 
 
 def measure(exercise: CodeExercise, most: int) -> dict[str, Any]:

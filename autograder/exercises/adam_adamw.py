@@ -25,6 +25,7 @@ from autograder.misconceptions import checkpoints, decay_pairs, foreach, master,
 from autograder.probes import (
     STEPS,
     adam_hyperparameters,
+    coarse,
     generator,
     gradients,
     late,
@@ -183,7 +184,7 @@ def _optimizer_cases(rng: Generator, hyper: dict[str, Any], hidden: bool, adamw:
         case("two groups, lr changed half-way", "parameter groups", _two_groups(rng, hyper)),
         case("a parameter that joins late", "late gradients", late(_one_group(rng, [(8,), (5,), (2, 3)], hyper), 4)),
         case("float32", "dtypes and devices", _one_group(rng, shapes, hyper, dtype="float32")),
-        case("bfloat16", "dtypes and devices", _one_group(rng, shapes, _coarse(hyper), dtype="bfloat16")),
+        case("bfloat16", "dtypes and devices", _one_group(rng, shapes, coarse(hyper), dtype="bfloat16")),
     ]
     if not hidden:  # the slowest one, and its numbers are no news: short, and visible only
         inputs = _one_group(rng, shapes[:2], hyper, device=PRETEND)
@@ -196,11 +197,6 @@ def _optimizer_cases(rng: Generator, hyper: dict[str, Any], hidden: bool, adamw:
             case("one in each group", "amsgrad and maximize", _one_group(rng, shapes, hyper, **flags)),
         ]
     return tuple(cases)
-
-
-def _coarse(hyper: Mapping[str, Any]) -> dict[str, Any]:
-    """Larger steps for bf16, whose numbers near 1 lie 0.8 % apart: rounding must stay small beside the way moved."""
-    return {**hyper, "lr": rounded(hyper["lr"] * 10), "weight_decay": rounded(hyper["weight_decay"] / 10)}
 
 
 _STATE_ROWS = (

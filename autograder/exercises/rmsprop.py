@@ -17,6 +17,7 @@ from autograder.misconceptions import rmsprop as bank
 from autograder.probes import (
     STEPS,
     changing_lrs,
+    coarse,
     generator,
     gradients,
     late,
@@ -182,7 +183,7 @@ def _rmsprop_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         case("late, with all options", "late gradients", late(one_group(rng, [(6,), (5,), (2, 3)], full), 4)),
         case("the state under torch's names", "torch's state", with_state(one_group(rng, shapes, full)), named=True),
         case("float32", "dtypes and devices", one_group(rng, shapes, momentum, dtype="float32")),
-        case("bfloat16", "dtypes and devices", one_group(rng, shapes, plain, dtype="bfloat16")),
+        case("bfloat16", "dtypes and devices", one_group(rng, shapes, coarse(plain), dtype="bfloat16")),
     ]
     if not hidden:  # the slowest one, and its numbers are no news: short, and visible only
         inputs = one_group(rng, shapes[:2], both, device=PRETEND)
@@ -257,7 +258,7 @@ def _corrected_cases(rng: Generator, hidden: bool) -> tuple[Case, ...]:
         ),
         case("a gradient of zeros", "groups and late gradients", _zeros(one_group(rng, shapes[:2], hyper))),
         case("float32", "dtypes and devices", one_group(rng, shapes, hyper, dtype="float32")),
-        case("bfloat16", "dtypes and devices", one_group(rng, shapes, hyper, dtype="bfloat16")),
+        case("bfloat16", "dtypes and devices", one_group(rng, shapes, coarse(hyper), dtype="bfloat16")),
     ]
     if not hidden:
         inputs = one_group(rng, shapes[:2], hyper, device=PRETEND)
