@@ -196,15 +196,17 @@ def _mutant_data(report: Any) -> dict[str, Any]:
         "mutants": len(report.trials),
         "killed": report.killed,
         "equivalent": report.equivalent,
+        "reach the score": report.reaching,
         "survivors": report.survivors,
         "not equivalent": report.stale,
     }
 
 
 def _print_mutants(report: Any) -> None:
+    reaching = f", {len(report.reaching)} reach the score that is asked for" if report.reaching else ""
     console.print(
         f"[bold]{report.exercise.id}[/]: {report.killed} of {len(report.trials)} mutants fail, "
-        f"{len(report.equivalent)} are equivalent to the solution",
+        f"{len(report.equivalent)} are equivalent to the solution{reaching}",
         highlight=False,
     )
     for label, lines in (("survives", report.survivors), ("listed as equivalent, but fails", report.stale)):

@@ -73,7 +73,8 @@ def mutants() -> str:
     left = f"{found['survivors']} are left" if found["survivors"] else "none is left"
     return (
         f"Of {found['mutants']} mechanical mutants of the solutions of {len(saved['exercises'])} exercises, {found['killed']} "
-        f"fail, and {found['equivalent']} do the same as the solution, each listed with the reason; {left}."
+        f"fail, {found['equivalent']} do the same as the solution, each listed with the reason, and "
+        f"{found['reach the score']} are programs that reach the accuracy that is asked for; {left}."
     )
 
 

@@ -29,6 +29,7 @@ def measure(exercise: CodeExercise) -> dict[str, Any]:
         "out of time": ends["time"],
         "process ended": ends["process"],
         "equivalent": len(report.equivalent),
+        "reach the score": len(report.reaching),
         "survivors": report.survivors,
         "not equivalent": report.stale,
     }
@@ -50,7 +51,7 @@ def main() -> None:
         print(f", {one['equivalent']} equivalent, {len(one['survivors'])} survive", flush=True)
         for what in one["survivors"]:
             print(f"    survives: {what}")
-    kinds = ("mutants", "killed", "out of time", "process ended", "equivalent")
+    kinds = ("mutants", "killed", "out of time", "process ended", "equivalent", "reach the score")
     total = {kind: sum(one[kind] for one in ledger.results.values()) for kind in kinds}
     total["survivors"] = sum(len(one["survivors"]) for one in ledger.results.values())
     print(*(f"{kind}: {count}" for kind, count in total.items()), sep=", ")

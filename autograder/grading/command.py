@@ -151,7 +151,10 @@ def show(report: Report, course: Course, name: str, console: Console) -> None:
         "student", "points", "of", "not right", "to look at", title=f"{name}: {len(report.results)} submissions"
     )
     for student, result in sorted(report.results.items()):
-        wrong = [_short(one) for one in result.exercises if not one.waits and one.points < one.max_points]
+        decided = [one for one in result.exercises if not one.waits]
+        wrong = [_short(one) for one in decided if one.points < one.max_points]
+        if len(wrong) == len(decided) > 1 and not any(one.misconceptions for one in decided):
+            wrong = [f"all {len(wrong)}"]  # nothing was done, mostly: their names would fill the screen
         marked = (*result.notes, *(f"{len(result.flags)} flags" for _ in result.flags[:1]))
         table.add_row(student, f"{result.points:g}", f"{result.max_points:g}", ", ".join(wrong), "; ".join(marked))
     console.print(table)
@@ -162,6 +165,12 @@ def show(report: Report, course: Course, name: str, console: Console) -> None:
     )
     if audited := report.kinds["audited"]:
         console.print(f"{audited} of them graded in a Jupyter kernel as well: equal marks.")
+    waiting = {
+        one.exercise_id: one.max_points for result in report.results.values() for one in result.exercises if one.waits
+    }
+    if waiting:
+        points = ", ".join(f"{name} ({most:g} points)" for name, most in waiting.items())
+        console.print(f"Read and scored by hand, in formgrader: {points}.")
     if report.interrupted:
         left = report.total - len(report.results)
         console.print(f"Interrupted: {left} left. Nothing is lost; run the same command to go on.")

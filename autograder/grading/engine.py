@@ -31,7 +31,7 @@ from autograder.grading.pseudonyms import told
 from autograder.grading.ready import make_ready
 from autograder.grading.results import SubmissionResult
 from autograder.grading.sandbox import NAMESPACED, offered
-from autograder.grading.secret import course_key, hidden_seeds
+from autograder.grading.secret import course_key, hidden_seeds, stand_ins
 from autograder.grading.start import PRIVATE, cannot_write, private, started
 from autograder.grading.store import Attempt, Store
 from autograder.grading.submission import Submission, read_submission
@@ -393,7 +393,8 @@ class Files:
         review = self._book.review(self._assignment, result.student)
         name, student = self._assignment.name, result.student
         measured = told(result.exercises, self._solutions(rebuilt), student, self._key)
-        write_feedback(self._folder("feedback", student), name, rebuilt, result, review, beside, measured)
+        files = {**stand_ins(self._key(), name, student), **beside}
+        write_feedback(self._folder("feedback", student), name, rebuilt, result, review, files, measured)
 
     def _solutions(self, rebuilt: nbformat.NotebookNode) -> dict[str, str]:
         """Exercise id → the code of its solution cell."""

@@ -1,4 +1,4 @@
-"""The course key, and what follows from it: the seeds of hidden cases, and each student's variant of the questions.
+"""The course key, and what follows from it: seeds of hidden cases, students' own questions, names nobody can guess.
 
 Hidden cases come from HMAC(course key, assignment | exercise | version | submission's digest): the same submission
 always gets the same cases, any edit gets others, and nobody without the key can compute them.
@@ -59,3 +59,14 @@ def variant(key: bytes, assignment: str, student: str) -> int:
     """The number behind one student's own questions (`autograder.variants`): 48 bits."""
     message = "|".join(("variant", assignment, student)).encode()
     return int.from_bytes(hmac.digest(key, message, hashlib.sha256)[:6], "big")
+
+
+def stand_ins(key: bytes, assignment: str, student: str) -> dict[str, bytes]:
+    """File name → contents, for a feedback folder of work that did not come through nbgrader's exchange.
+
+    `nbgrader release_feedback` reads both files of every folder, and without them it stops there, for the rest of the
+    class as well. It releases each page under a digest of the secret: with this one, under a name that nobody knows.
+    """
+    message = "|".join(("feedback", assignment, student)).encode()
+    secret = hmac.digest(key, message, hashlib.sha256).hex().encode()
+    return {"timestamp.txt": b"", "submission_secret.txt": secret}

@@ -23,6 +23,8 @@ _INNER_HEADER = re.compile(r"^#[ \t]*exercise[ \t]+(\S+)[ \t]*$", re.MULTILINE)
 _MARKED_AND_NAMED, _MARKED, _ID_AND_NAMED, _BY_ID, _NAMED, _NAMED_OTHERWISE = range(6)
 #: An edited cell of the release that lost its id is known by this part of its lines.
 _ALIKE = 0.5
+#: So many cells are named in one remark.
+_TOLD = 6
 
 
 @dataclass(frozen=True)
@@ -327,21 +329,40 @@ def _remarks(cells: Sequence[RawCell], places: _Places, index: _Index) -> None:
     unmarked = sum(index.by_grade_id.get(cell.grade_id) is not planned for cell, planned in answers)
     if unmarked:
         places.notes.append(f"answers without nbgrader's mark, found by cell id, first line or place: {unmarked}")
-    played = []
-    for cell, planned in places.placed.items():
+    for cell, planned in answers:
         expected = "code" if planned.kind not in ("text", "written") else "markdown"
-        if planned.is_answer and expected == "code" and cell.kind != expected:
+        if expected == "code" and cell.kind != expected:
             places.notes.append(f"{planned.exercise_id}: the cell was no code cell any more; it is run as code")
+    _edits(places)
+
+
+def _edits(places: _Places) -> None:
+    """Say which of the course's own cells are not as they were handed out."""
+    played, added, changed = list[str](), list[str](), list[str]()
+    for cell, planned in places.placed.items():
         if planned.is_answer or _plain(cell.source) == _plain(planned.source):
             continue
         if planned.kind == "demo":
             played.append(planned.id)
-        elif _added(planned, cell):
-            places.notes.append(f"cell {planned.id} was added to; the course's version is used, with yours behind it")
         else:
-            places.notes.append(f"cell {planned.id} was changed; the course's version is used")
+            (added if _added(planned, cell) else changed).append(planned.id)
+    if len(added) == 1:
+        places.notes.append(f"cell {added[0]} was added to; the course's version is used, with yours behind it")
+    elif added:
+        places.notes.append(f"{_some(added)} were added to; the course's versions are used, with yours behind them")
+    if len(changed) == 1:
+        places.notes.append(f"cell {changed[0]} was changed; the course's version is used")
+    elif changed:
+        places.notes.append(f"{_some(changed)} were changed; the course's versions are used")
     if played:
         places.notes.append(f"demonstrations are not graded; changed ones: {', '.join(played)}")
+
+
+def _some(ids: Sequence[str]) -> str:
+    """Two cells or more by name; of very many the first ones: whoever changed them all knows it."""
+    if len(ids) <= _TOLD:
+        return f"cells {', '.join(ids[:-1])} and {ids[-1]}"
+    return f"{len(ids)} cells ({', '.join(ids[: _TOLD - 1])} and others)"
 
 
 def _plain(source: str) -> str:

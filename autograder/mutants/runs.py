@@ -146,7 +146,7 @@ def _killer(exercise: CodeExercise, cases: Sequence[Case], before: Mapping[str, 
 
 @dataclass(frozen=True)
 class Report:
-    """An exercise's mutants: killed, known to be equivalent, or surviving without an excuse."""
+    """An exercise's mutants: killed, right by their score, known to be equivalent, or surviving without an excuse."""
 
     exercise: CodeExercise
     trials: tuple[Trial, ...]
@@ -162,9 +162,16 @@ class Report:
         return {trial.what: listed[trial.what] for trial in self.trials if trial.survives and trial.what in listed}
 
     @property
+    def reaching(self) -> tuple[str, ...]:
+        """Survivors where nothing but a score is asked for: another program that reaches it is as right as the solution."""
+        scored = all(case.scores for case in visible_cases(self.exercise))
+        return tuple(trial.what for trial in self.trials if trial.survives) if scored else ()
+
+    @property
     def survivors(self) -> tuple[str, ...]:
         """Those that nobody has explained: a case is missing, or an entry in the list."""
-        return tuple(trial.what for trial in self.trials if trial.survives and trial.what not in self.equivalent)
+        explained = {*self.equivalent, *self.reaching}
+        return tuple(trial.what for trial in self.trials if trial.survives and trial.what not in explained)
 
     @property
     def stale(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from nbgrader.utils import notebook_hash
 
 from autograder.grading import engine
 from autograder.publish.light import NAME, expected_marks, make_light_course, submit_light
@@ -88,6 +89,24 @@ def test_formgraders_buttons_grade_and_write_feedback_with_the_engine(
     assert lines[2] == "True"
     page = (folder / "feedback" / "student002" / NAME / f"{NAME}.html").read_text(encoding="utf-8")
     assert "default-src 'none'" in page  # the engine's page, not nbgrader's
+
+
+def test_feedback_is_released_beside_work_that_came_by_another_way(course: tuple[Path, dict[str, Student]]) -> None:
+    """Notebooks that came by mail have none of the files that the exchange adds, and nbgrader stops where it misses one."""
+    folder, _ = course
+    by_mail = folder / "submitted" / "student000" / NAME
+    assert {path.name for path in by_mail.iterdir()}.isdisjoint({"timestamp.txt", "submission_secret.txt"})
+    through = folder / "submitted" / "student002" / NAME
+    (through / "timestamp.txt").write_text("2030-01-09 11:00:00 UTC")
+    (through / "submission_secret.txt").write_text("s" * 128)
+    out = run(folder, "-m", "nbgrader", "autograde", NAME, "--student", "student00[02]")
+    assert out.returncode == 0, out.stderr
+    (folder / "exchange").mkdir(mode=0o777)  # releasing an assignment has made it in a course
+    out = run(folder, "-m", "nbgrader", "release_feedback", NAME)
+    assert out.returncode == 0, out.stderr
+    pages = list((folder / "exchange").glob("*/feedback/*.html"))
+    assert f"{notebook_hash(secret='s' * 128, notebook_id=NAME)}.html" in [page.name for page in pages]
+    assert len(pages) == 2
 
 
 def test_a_pattern_that_matches_nobody_is_one_clear_line(course: tuple[Path, dict[str, Student]]) -> None:

@@ -75,6 +75,15 @@ def copies_with_new_ids(cells: Cells) -> None:
     cells[:] = [two for number, one in enumerate(cells) for two in (one, {**copy.deepcopy(one), "id": f"copy{number}"})]
 
 
+def edited(*ids: str, append: str = "", replace: str = "") -> Change:
+    def change(cells: Cells) -> None:
+        for name in ids:
+            one = cell(cells, name)
+            one["source"] = replace or text(one) + append
+
+    return change
+
+
 SAME: dict[str, Change] = {
     "marks stripped": strip_marks,
     "marks and ids stripped": strip_all,
@@ -130,6 +139,14 @@ def test_the_untouched_release_gives_its_stubs(assignment: Assignment) -> None:
         (SAME["reversed"], "cells stand in another order than in the course's notebook, whose order is used"),
         (SAME["check edited"], "cell adam-step was changed; the course's version is used"),
         (SAME["locked text edited"], "cell step-text was changed; the course's version is used"),
+        (
+            edited("adam-step", "adam-adam", append="\nraise SystemExit"),
+            "cells adam-step and adam-adam were added to; the course's versions are used, with yours behind them",
+        ),
+        (
+            edited(*(f"adam-q{number}" for number in range(1, 8)), replace="pass"),
+            "7 cells (adam-q1, adam-q2, adam-q3, adam-q4, adam-q5 and others) were changed; the course's versions are used",
+        ),
         (SAME["demos edited"], "demonstrations are not graded; changed ones: units"),
         (copies_with_new_ids, "adam.step: 2 cells hold it; cell 22 of the file is used"),
         (
