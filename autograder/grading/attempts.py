@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 
 from autograder.grading.results import SubmissionResult
 from autograder.grading.store import Attempt, Store
@@ -49,4 +50,12 @@ def place_among(attempt: Attempt, attempts: Sequence[Attempt]) -> str:
     """What a student is told whose latest attempt is not the one that counts; "" for the latest."""
     if attempt.number == attempts[-1].number:
         return ""
-    return f"your best attempt counts: number {attempt.number} of {len(attempts)}"
+    times = handed_in_times(attempts)
+    place = sum(one.number < attempt.number for one in times) + 1
+    return f"your best attempt counts: number {place} of {len(times)}"
+
+
+def handed_in_times(attempts: Sequence[Attempt]) -> list[Attempt]:
+    """One attempt for each time that a student has handed in, the first one first: work that was graded again without a
+    change between (by --force, or for a new release) was handed in once, and its latest result stands for it."""
+    return [list(same)[-1] for _, same in groupby(attempts, key=lambda attempt: attempt.digest)]

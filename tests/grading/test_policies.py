@@ -188,6 +188,7 @@ def test_the_best_attempt_counts_where_that_is_the_rule_and_the_page_says_so(roo
     attempt("perfect", DUE - 2 * HOUR, "best")
     shown = attempt("eps_inside", DUE - HOUR, "best")
     assert (shown.points, shown.notes) == (HIGH, ("your best attempt counts: number 1 of 2",))
+    attempt("eps_inside", DUE - HOUR, "best")  # graded again, and not handed in once more
     assert book(root)["score"] == HIGH
     assert "your best attempt counts: number 1 of 2" in page(root)
     assert "eps inside the square root" not in page(root)

@@ -197,6 +197,23 @@ def test_only_what_is_published_counts_and_the_latest_of_it(tmp_path: Path) -> N
     assert (one.attempts.up, one.attempts.gain) == (1, 16.5)
 
 
+def test_work_that_is_graded_again_was_handed_in_once(tmp_path: Path) -> None:
+    place = course(tmp_path)
+    _, weak = graded("eps_inside")
+    _, strong = graded("perfect")
+    again = named(weak, "ada", digest="first")
+    publish(place, [again, again, named(strong, "ada", digest="second"), again])
+    (one,) = make_report(place).assignments
+    assert (one.students[0].attempts, one.attempts.counts) == (3, {3: 1})
+    assert (one.attempts.same, one.attempts.up) == (1, 0)
+
+
+def test_a_class_without_mistakes_is_told_so(tmp_path: Path) -> None:
+    place = course(tmp_path)
+    publish(place, [named(graded("perfect")[1], "ada")])
+    assert "No misconception was recognised" in report_page(make_report(place))
+
+
 def test_several_assignments_have_a_total(tmp_path: Path) -> None:
     place = course(tmp_path)
     other = place.root / "release" / "other"

@@ -10,6 +10,7 @@ from typing import Any
 
 from autograder.exercise import REGISTRY
 from autograder.grading.assignment import Assignment, read_assignment
+from autograder.grading.attempts import handed_in_times
 from autograder.grading.engine import STORE, Course, GradingError
 from autograder.grading.flags import Flagged, cell_name
 from autograder.grading.flags import read as read_flags
@@ -22,8 +23,8 @@ from autograder.publish.sample_class import source_solutions
 
 @dataclass(frozen=True)
 class Work:
-    """One student's published submission. `attempts`: all of them, the first one first. `sources`: exercise id → the
-    solution cell that was graded. `standing`: None where the gradebook has no such submission."""
+    """One student's published submission. `attempts`: one for each time that it was handed in, the first one first.
+    `sources`: exercise id → the solution cell that was graded. `standing`: None where the gradebook has no such submission."""
 
     student: str
     attempt: Attempt
@@ -135,7 +136,7 @@ def _work(
     return Work(
         student=attempt.student,
         attempt=attempt,
-        attempts=tuple(attempts),
+        attempts=tuple(handed_in_times(attempts)),
         exercises=tuple(replace(one, html="", text="") for one in result.exercises),
         flags=read_flags(result.flags, by_name),
         seconds=result.seconds,
