@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from autograder.cli_common import ENVIRONMENT, NEEDS_ATTENTION, course_here, fail
+from autograder.cli_common import ENVIRONMENT, NEEDS_ATTENTION, assignment_named, course_here, fail, released
 from autograder.cli_export import export
 from autograder.cli_extend import extend
 from autograder.cli_new import new_assignment
@@ -283,7 +283,7 @@ def _print_audit_summary(reports: list[Any]) -> None:
 
 @app.command()
 def grade(
-    assignment: Annotated[str, typer.Argument(help="The assignment's name, such as 05_adam_adamw.")],
+    assignment: Annotated[str, typer.Argument(help="The assignment: 05_adam_adamw, or 05.")],
     students: Annotated[list[str] | None, typer.Argument(help="Whose work; everybody's without.")] = None,
     course: Annotated[Path, typer.Option(help="The folder with release/ and submitted/.")] = Path(),
     gradebook: Annotated[
@@ -319,8 +319,10 @@ def grade(
     root, part = course.resolve(), _part(audit)
     if (executor == "dask") != bool(scheduler):
         fail("--executor dask and --scheduler ADDRESS belong together")
+    assignment = assignment_named(root, assignment)
     if not (root / "release" / assignment).is_dir():
-        fail(f"there is no {root / 'release' / assignment}: build the release, or say --course")
+        there = f" (released: {', '.join(released(root))})" if released(root) else ""
+        fail(f"there is no {root / 'release' / assignment}: build the release, or say --course{there}")
     try:
         # imports here and there at the same time; a cluster's workers have their own
         with nullcontext() if scheduler else started(root) as zygote:
@@ -364,7 +366,7 @@ def _part(text: str) -> float:
 
 @app.command()
 def feedback(
-    assignment: Annotated[str, typer.Argument(help="The assignment's name, such as 05_adam_adamw.")],
+    assignment: Annotated[str, typer.Argument(help="The assignment: 05_adam_adamw, or 05.")],
     students: Annotated[list[str] | None, typer.Argument(help="Whose pages; everybody's without.")] = None,
     course: Annotated[Path, typer.Option(help="The folder with release/ and submitted/.")] = Path(),
 ) -> None:
@@ -374,7 +376,11 @@ def feedback(
 
     try:
         place = command.course_at(course.resolve())
-        for student in write_feedback_again(place, assignment, students or []):
+        assignment = assignment_named(place.root, assignment)
+        chosen = students or place.students(assignment)
+        if not chosen:
+            fail(f"nobody has handed in {assignment}")
+        for student in write_feedback_again(place, assignment, chosen):
             console.print(place.root / "feedback" / student / assignment / f"{assignment}.html", soft_wrap=True)
     except command.EXPECTED as error:
         fail(str(error))
@@ -382,7 +388,7 @@ def feedback(
 
 @app.command()
 def report(
-    assignments: Annotated[list[str] | None, typer.Argument(help="Such as 05_adam_adamw; all without.")] = None,
+    assignments: Annotated[list[str] | None, typer.Argument(help="Such as 05_adam_adamw, or 05; all without.")] = None,
     course: Annotated[Path, typer.Option(help="The folder with release/ and submitted/.")] = Path(),
     gradebook: Annotated[
         str | None, typer.Option(help="nbgrader's db_url; that of nbgrader_config.py without.")
@@ -405,7 +411,8 @@ def report(
 
     try:
         place = command.course_at(course.resolve(), gradebook)
-        found, path = write_report(place, assignments or [], output, leaderboard, real_names, page=not as_json)
+        chosen = [assignment_named(place.root, name) for name in assignments or ()]
+        found, path = write_report(place, chosen, output, leaderboard, real_names, page=not as_json)
     except command.EXPECTED as error:
         fail(str(error))
     if as_json:

@@ -26,3 +26,17 @@ def course_here() -> Path:
         return course_root()
     except BuildError as error:
         fail(str(error))
+
+
+def released(course: Path) -> list[str]:
+    """The assignments in a course's release folder; none where there is no such folder."""
+    folder = course / "release"
+    return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+
+def assignment_named(course: Path, text: str) -> str:
+    """The assignment that is meant: `05` stands for 05_adam_adamw, as in `autograder build`. What is unknown stays as it is,
+    for the command to say what there is."""
+    known = released(course)
+    found = [name for name in known if name.startswith(f"{text}_")]
+    return found[0] if text not in known and len(found) == 1 else text

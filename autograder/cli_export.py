@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from autograder.cli_common import fail
+from autograder.cli_common import assignment_named, fail
 from autograder.grading.export import Format
 
 
 def export(
-    assignments: Annotated[list[str] | None, typer.Argument(help="Such as 05_adam_adamw; all without.")] = None,
+    assignments: Annotated[list[str] | None, typer.Argument(help="Such as 05_adam_adamw, or 05; all without.")] = None,
     form: Annotated[
         Format, typer.Option("--format", help="gradescope: results.json for each; gradescope-zip: an autograder.")
     ] = "csv",
@@ -37,7 +37,8 @@ def export(
     from autograder.grading.export.command import Wish
     from autograder.grading.export.command import export as run
 
-    wish = Wish(form, tuple(assignments or ()), tuple(students or ()), output, roster, exercises)
+    chosen = tuple(assignment_named(course, name) for name in assignments or ())
+    wish = Wish(form, chosen, tuple(students or ()), output, roster, exercises)
     try:
         done = run(command.course_at(course.resolve(), gradebook), wish)
     except command.EXPECTED as error:

@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from autograder.cli_common import fail
+from autograder.cli_common import assignment_named, fail
 
 
 def extend(
-    assignment: Annotated[str, typer.Argument(help="The assignment's name, such as 05_adam_adamw.")],
+    assignment: Annotated[str, typer.Argument(help="The assignment: 05_adam_adamw, or 05.")],
     student: Annotated[str, typer.Argument(help="The student's id.")],
     days: Annotated[float, typer.Option(min=0, help="Counted from the due date; 0 days and hours take it back.")] = 0,
     hours: Annotated[float, typer.Option(min=0, help="Added to the days.")] = 0,
@@ -26,6 +26,7 @@ def extend(
     from autograder.grading import command
     from autograder.grading.late import extend as grant
 
+    assignment = assignment_named(course, assignment)
     try:
         place = command.course_at(course.resolve(), gradebook)
         due = grant(place.gradebook, place.course_id, assignment, student, timedelta(days=days, hours=hours))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from autograder.cli_common import assignment_named
 from autograder.doctor import Finding, _gradebook
 from autograder.exercise import REGISTRY
 
@@ -69,6 +70,8 @@ def test_an_audit_with_mutants_prints_what_they_are_and_what_is_left(root: Path)
         (("audit", "adam.stp"), "there is no exercise 'adam.stp'. Did you mean 'adam.step'"),
         (("audit", "adam.q1"), "adam.q1 has no code to audit"),
         (("build", "99"), "there is no notebook '99'; the course has 00_start_here, "),
+        (("grade", "05_adm"), "build the release, or say --course (released: 00_start_here, "),
+        (("feedback", "07"), "nobody has handed in 07_loss_landscapes"),
     ],
 )
 def test_wrong_use_is_one_line_and_exit_code_2(root: Path, arguments: tuple[str, ...], says: str) -> None:
@@ -76,6 +79,22 @@ def test_wrong_use_is_one_line_and_exit_code_2(root: Path, arguments: tuple[str,
     assert out.returncode == 2
     assert says in " ".join(out.stderr.split())
     assert "Traceback" not in out.stderr
+
+
+def test_a_number_names_an_assignment_where_it_can_mean_one_only(tmp_path: Path) -> None:
+    for name in ("05_adam_adamw", "06_schedulers", "06_schedulers_long", "1_lion", "10_lion"):
+        (tmp_path / "release" / name).mkdir(parents=True)
+    meant = {text: assignment_named(tmp_path, text) for text in ("05", "06", "06_schedulers", "1", "10", "0", "7")}
+    assert meant == {
+        "05": "05_adam_adamw",
+        "06": "06",
+        "06_schedulers": "06_schedulers",
+        "1": "1_lion",
+        "10": "10_lion",
+        "0": "0",
+        "7": "7",
+    }
+    assert assignment_named(tmp_path / "nowhere", "05") == "05"
 
 
 def test_outside_a_course_commands_say_so(tmp_path: Path) -> None:
