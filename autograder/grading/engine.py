@@ -323,10 +323,15 @@ class Files:
         self._keep, self._engine = keep, engine
 
     def known(self, submission: Submission) -> SubmissionResult | None:
-        """The result that counts of a student whose submission is unchanged. It is published if another is shown."""
+        """The result that counts of a student whose submission is unchanged. It is published if another is shown.
+
+        None as well where the same work was handed in again: its time is another one, and so is the secret under which
+        its feedback is fetched.
+        """
         name, release, student = self._assignment.name, self._assignment.digest, submission.student
         found = self._store.done(name, student, submission.digest, release, self._engine)
-        if found is None:
+        handed_in_as, shown_as = self._course.submitted(student, name), self._folder("autograded", student)
+        if found is None or companions(handed_in_as) != companions(shown_as):
             return None
         counts, shown = self._counting(student), self._store.published(name, student)
         if shown is None or counts.number != shown.number:

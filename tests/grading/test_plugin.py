@@ -97,6 +97,8 @@ def test_feedback_is_released_beside_work_that_came_by_another_way(course: tuple
     by_mail = folder / "submitted" / "student000" / NAME
     assert {path.name for path in by_mail.iterdir()}.isdisjoint({"timestamp.txt", "submission_secret.txt"})
     through = folder / "submitted" / "student002" / NAME
+    assert run(folder, "-m", "nbgrader", "autograde", NAME, "--student", "student002").returncode == 0
+    # the same work once more, through the exchange this time: its feedback is fetched under this secret
     (through / "timestamp.txt").write_text("2030-01-09 11:00:00 UTC")
     (through / "submission_secret.txt").write_text("s" * 128)
     out = run(folder, "-m", "nbgrader", "autograde", NAME, "--student", "student00[02]")
