@@ -321,7 +321,8 @@ def grade(
         fail("--executor dask and --scheduler ADDRESS belong together")
     assignment = assignment_named(root, assignment)
     if not (root / "release" / assignment).is_dir():
-        there = f" (released: {', '.join(released(root))})" if released(root) else ""
+        known = released(root)
+        there = f" (released: {', '.join(known)})" if known else ""
         fail(f"there is no {root / 'release' / assignment}: build the release, or say --course{there}")
     try:
         # imports here and there at the same time; a cluster's workers have their own

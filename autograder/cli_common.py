@@ -9,6 +9,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from autograder.manifest import meant
+
 NEEDS_ATTENTION, WRONG_USE, ENVIRONMENT = 1, 2, 3
 
 
@@ -37,6 +39,5 @@ def released(course: Path) -> list[str]:
 def assignment_named(course: Path, text: str) -> str:
     """The assignment that is meant: `05` stands for 05_adam_adamw, as in `autograder build`. What is unknown stays as it is,
     for the command to say what there is."""
-    known = released(course)
-    found = [name for name in known if name.startswith(f"{text}_")]
-    return found[0] if text not in known and len(found) == 1 else text
+    found = meant(released(course), text)
+    return found[0] if len(found) == 1 else text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -104,3 +105,8 @@ def title_of(name: str) -> str:
         return manifest().notebook(name).title
     except (KeyError, FileNotFoundError):
         return name
+
+
+def meant(known: Collection[str], text: str) -> list[str]:
+    """The names that `text` stands for: itself, or all that begin with it and an underscore (05 for 05_adam_adamw)."""
+    return [text] if text in known else [name for name in known if name.startswith(f"{text}_")]

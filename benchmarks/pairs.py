@@ -4,7 +4,7 @@ For each exercise whose simulator can combine faults: pairs of rows that touch d
 student's code on the visible cases and on hidden ones, and diagnosed. A name is false when it belongs to neither mistake
 and what it stands for does not do the same. Two mistakes cancel where what they make is right in hidden cases, too.
 
-Run: python benchmarks/pairs.py [--most 200] [EXERCISE …]. Stopped, it goes on where it was. `--most`: pairs per
+Run: python benchmarks/pairs.py [--most 100] [EXERCISE …]. Stopped, it goes on where it was. `--most`: pairs per
 exercise, drawn at random where there are more.
 """
 
@@ -40,7 +40,7 @@ def measure(exercise: CodeExercise, most: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("ids", nargs="*", metavar="EXERCISE")
-    parser.add_argument("--most", type=int, default=200)
+    parser.add_argument("--most", type=int, default=100)
     options = parser.parse_args()
     torch.set_num_threads(1)
     ledger = Ledger("pairs", most=options.most)

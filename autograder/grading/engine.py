@@ -13,6 +13,7 @@ import random
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -397,8 +398,8 @@ class Files:
     ) -> None:
         review = self._book.review(self._assignment, result.student)
         name, student = self._assignment.name, result.student
-        measured = told(result.exercises, self._solutions(rebuilt), student, self._key)
-        files = {**stand_ins(self._key(), name, student), **beside}
+        measured = told(result.exercises, self._solutions(rebuilt), student, lambda: self._key)
+        files = {**stand_ins(self._key, name, student), **beside}
         write_feedback(self._folder("feedback", student), name, rebuilt, result, review, files, measured)
 
     def _solutions(self, rebuilt: nbformat.NotebookNode) -> dict[str, str]:
@@ -407,6 +408,7 @@ class Files:
         cells = ((cell.metadata.get("nbgrader", {}).get("grade_id"), cell.source) for cell in rebuilt.cells)
         return {exercise_of[name]: source for name, source in cells if name in exercise_of}
 
+    @cached_property
     def _key(self) -> bytes:
         return course_key(self._course.root / "course")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from nbgrader.converters import GenerateAssignment
 from traitlets.config import Config
 
-from autograder.manifest import manifest
+from autograder.manifest import manifest, meant
 from autograder.publish.cells import PREPROCESSORS
 from autograder.publish.convert import ConvertError, convert
 
@@ -36,7 +36,7 @@ def names(root: Path, wanted: Iterable[str] = ()) -> list[str]:
     known = [notebook.name for notebook in manifest().notebooks if (root / "source" / notebook.name).is_dir()]
     chosen = []
     for want in wanted:
-        found = [name for name in known if name == want or name.startswith(f"{want}_")]
+        found = meant(known, want)
         if len(found) != 1:
             raise BuildError(f"there is no notebook {want!r}; the course has {', '.join(known)}")
         chosen += found
